@@ -1,0 +1,1 @@
+"""forecast-grpc: one forecasting model per customer, served from one small fleet on Ray Serve."""

@@ -1,0 +1,157 @@
+"""The values that the rooms of the house hand to each other. Frozen, and free of wire and I/O."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+"""Float64 values. Each use says its shape."""
+
+CUSTOMER_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+"""What a customer may be called; match it with `fullmatch`. It has no way to leave a folder."""
+
+
+class CacheTier(StrEnum):
+    """Where a replica had the model when a request came."""
+
+    HOT = "hot"
+    """Held by Ray's multiplexer."""
+
+    WARM = "warm"
+    """Decoded and in memory, but not among the hot ones."""
+
+    COLD = "cold"
+    """Fetched from the store for this request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastQuery:
+    """A request that has passed every check that needs no model."""
+
+    sequence: FloatArray
+    """Observations, oldest first, shape (n,), NaN where missing, never infinite. n = 0: go on from training."""
+
+    horizon: int | None = None
+    """Steps to forecast; None for the model's own horizon."""
+
+    quantile_levels: tuple[float, ...] = ()
+    """Each strictly between 0 and 1, in the caller's order."""
+
+    model_version: int | None = None
+    """The version asked for; None for the active one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantileForecast:
+    """The forecast at one quantile level."""
+
+    level: float
+    """Strictly between 0 and 1, as asked for."""
+
+    values: FloatArray
+    """Shape (horizon,), in the unit of the observations."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastResult:
+    """What a model answers to a query."""
+
+    forecast: FloatArray
+    """The point forecast, shape (horizon,), nearest step first, in the unit of the observations."""
+
+    quantiles: tuple[QuantileForecast, ...] = ()
+    """One for each level of the query, in its order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelMetadata:
+    """What an artefact says of its model beside the arrays."""
+
+    family: str
+    """The forecaster's name: `trend`, `seasonal_naive`, `theta`, `linear`."""
+
+    model_version: int
+    """Counted from 1 within a customer."""
+
+    horizon: int
+    """Steps that the model was fitted for; the default of a request."""
+
+    min_length: int
+    """Observations that a non-empty sequence must hold at least."""
+
+    season_length: int = 1
+    """Steps in a season; 1 where there is none."""
+
+    frequency: str | None = None
+    """The length of a step as an ISO-8601 duration, such as `PT1H` or `P1M`; None for plain integer steps."""
+
+    sha256: str = ""
+    """Digest of the tensor bytes, 64 lower-case hexadecimal digits. Empty until the artefact is encoded."""
+
+    trained_time: datetime | None = None
+    """When the model was fitted, in UTC."""
+
+    state_time: str | None = None
+    """Time of the last observation that the model was fitted to: RFC 3339, or an integer step."""
+
+    accuracy: Mapping[str, float] = field(default_factory=dict)
+    """Errors by rolling origin at fit time: `mae`, `smape` (percent), `mase`, `coverage_80` and their like."""
+
+
+class Forecaster(Protocol):
+    """A fitted model: pure arithmetic on a window, no I/O, safe to share between requests."""
+
+    family: ClassVar[str]
+    """The name under which artefacts know this class."""
+
+    @property
+    def min_length(self) -> int:
+        """Observations that a window must hold at least."""
+        ...
+
+    @property
+    def max_horizon(self) -> int | None:
+        """The longest horizon that this model can forecast, in steps; None where there is no limit."""
+        ...
+
+    @property
+    def tail(self) -> FloatArray:
+        """The end of the training series, shape (m,), to go on from when a request brings no sequence."""
+        ...
+
+    def forecast(self, window: FloatArray, horizon: int) -> FloatArray:
+        """The point forecast of shape (horizon,) after `window`, shape (n,), n >= min_length, all finite."""
+        ...
+
+    def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
+        """What to add to the point forecast for each level: shape (len(levels), horizon)."""
+        ...
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """The parameters by name: what an artefact stores and `from_arrays` takes back."""
+        ...
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Self:
+        """The model with these parameters. Raises ValueError where one is missing or has a wrong shape."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """A decoded artefact, ready to answer."""
+
+    metadata: ModelMetadata
+    """What the artefact says of the model."""
+
+    forecaster: Forecaster
+    """The model itself."""
+
+    nbytes: int
+    """Resident size of the decoded model in bytes, as far as we can count it."""
