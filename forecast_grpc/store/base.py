@@ -1,0 +1,113 @@
+"""What a store of models is: artefacts' bytes by customer and version, whatever they lie on."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from forecast_grpc.domain import CUSTOMER_ID_PATTERN
+from forecast_grpc.errors import (
+    CustomerIdInvalid,
+    CustomerIdMissing,
+    ModelFormatForbidden,
+    ModelNotFound,
+    ModelVersionNotFound,
+    StoreUnavailable,
+)
+
+RETRY_AFTER_S = 1.0
+"""When to try again after a store did not answer, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """An artefact as it lies in the store."""
+
+    data: bytes
+    """The artefact's bytes, not yet verified."""
+
+    etag: str
+    """Opaque; another one whenever the bytes may be others. Compare it within one customer and version only."""
+
+
+class ModelStore(Protocol):
+    """Artefacts by customer: one of them active, every published version kept.
+
+    Each method that takes a customer raises CustomerIdMissing or CustomerIdInvalid before it touches the store,
+    and StoreUnavailable where the store does not answer. No message holds a path or an address.
+    """
+
+    async def fetch(
+        self, customer_id: str, *, version: int | None = None, if_none_match: str | None = None
+    ) -> Fetched | None:
+        """The active artefact, or that version; None where its etag is still `if_none_match`.
+
+        Raises ModelNotFound, ModelVersionNotFound, and ModelFormatForbidden where all there is is a pickle.
+        """
+        ...
+
+    def read(self, customer_id: str, *, version: int | None = None) -> Fetched:
+        """As `fetch`, from code that runs no event loop."""
+        ...
+
+    def publish(self, customer_id: str, encode: Callable[[int], bytes]) -> int:
+        """Stores `encode(n)` under the next version n and makes it the active one; returns n.
+
+        `encode` may be called again with a higher number where another publisher was quicker. What it raises
+        comes out, and the store is as it was. However many publish at once, the highest version ends active.
+        """
+        ...
+
+    def customers(self, *, prefix: str = "", start_after: str = "") -> Iterator[str]:
+        """The customers that have a model, in the order of their names' code points."""
+        ...
+
+    def versions(self, customer_id: str) -> tuple[int, ...]:
+        """Every published version, ascending. Raises ModelNotFound where there is no model at all."""
+        ...
+
+    def activate(self, customer_id: str, version: int) -> None:
+        """Makes a published version the active one. Raises ModelNotFound or ModelVersionNotFound."""
+        ...
+
+    def check(self) -> None:
+        """Raises StoreUnavailable where the store cannot be reached or read."""
+        ...
+
+
+def require_customer_id(customer_id: str) -> None:
+    """Raises CustomerIdMissing or CustomerIdInvalid unless this may name a customer."""
+    if not customer_id:
+        raise CustomerIdMissing("No customer was named.")
+    if not CUSTOMER_ID_PATTERN.fullmatch(customer_id):
+        raise CustomerIdInvalid(
+            "A customer is named by 1 to 128 characters of A-Z a-z 0-9 . _ -, the first a letter or a digit."
+        )
+
+
+def model_not_found(customer_id: str) -> ModelNotFound:
+    """The error for a customer that the store does not know."""
+    return ModelNotFound(
+        f"The store has no model of the customer {customer_id}.", metadata={"customer_id": customer_id}
+    )
+
+
+def version_not_found(customer_id: str, version: int) -> ModelVersionNotFound:
+    """The error for a customer that has a model, but not in this version."""
+    return ModelVersionNotFound(
+        f"The customer {customer_id} has no model version {version}.",
+        metadata={"customer_id": customer_id, "model_version": str(version)},
+    )
+
+
+def pickle_forbidden(customer_id: str) -> ModelFormatForbidden:
+    """The error for a customer whose only model is a pickle."""
+    return ModelFormatForbidden(
+        f"The model of the customer {customer_id} is a pickle, which runs code when it is loaded, and pickles are "
+        "not allowed here. Publish it as a safetensors artefact.",
+        metadata={"customer_id": customer_id},
+    )
+
+
+def store_unavailable(what: str) -> StoreUnavailable:
+    """The error for a store that does not answer; `what` is the sentence that says how."""
+    return StoreUnavailable(what, retry_after_s=RETRY_AFTER_S)

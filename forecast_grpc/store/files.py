@@ -1,0 +1,156 @@
+"""Files that a reader sees whole or not at all, in a folder that links cannot lead out of."""
+
+import errno
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+STALE_AFTER_S = 3600.0
+"""Age at which a temporary file is taken for a crashed publisher's, in seconds."""
+
+_PARTIAL = ".partial-"
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+_BINARY = getattr(os, "O_BINARY", 0)
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
+# O_NONBLOCK: a FIFO under an artefact's name must not hold up the thread that opens it.
+_READ = os.O_RDONLY | _NOFOLLOW | _BINARY | getattr(os, "O_NONBLOCK", 0)
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
+
+_LINK_ERRORS = (errno.ELOOP, errno.EMLINK)
+"""What refusing a link is called: ELOOP on Linux and macOS, EMLINK on FreeBSD."""
+
+
+@contextmanager
+def opened(folder: Path, *names: str) -> Iterator[int]:
+    """A descriptor to read the regular file below `folder` that `names` lead to.
+
+    Raises FileNotFoundError where it does not exist, is not a regular file, or where it, a folder on the way or
+    `folder` itself is a symbolic link; and other kinds of OSError.
+    """
+    descriptor = _open_at(folder, *names) if os.open in os.supports_dir_fd else _open_checked(folder, *names)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise FileNotFoundError(errno.ENOENT, "not a regular file", names[-1])
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _open_at(folder: Path, *names: str) -> int:
+    """Opens each name within the folder that was opened before it: no link can be slipped in between."""
+    try:
+        parent = os.open(folder, _FOLDER | _NOFOLLOW)
+        for name in names:
+            flags = _READ if name is names[-1] else _FOLDER | _NOFOLLOW
+            try:
+                child = os.open(name, flags, dir_fd=parent)
+            finally:
+                os.close(parent)
+            parent = child
+        return parent
+    except OSError as exc:
+        if exc.errno in _LINK_ERRORS or isinstance(exc, NotADirectoryError):
+            raise FileNotFoundError(*exc.args) from exc
+        raise
+
+
+def _open_checked(folder: Path, *names: str) -> int:
+    """The same for systems that open by path alone (Windows)."""
+    path = folder
+    for name in ("", *names):
+        path = path / name
+        if path.is_symlink():
+            raise FileNotFoundError(errno.ENOENT, "a link", str(path))
+    return os.open(path, _READ)
+
+
+def read_all(descriptor: int) -> bytes:
+    """Everything in an open file."""
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
+        return file.read()
+
+
+def etag_of(descriptor: int) -> str:
+    """Another one whenever the bytes may be others.
+
+    A replaced file has another inode than the one it replaced; a file written in place has other times.
+    """
+    status = os.fstat(descriptor)
+    return f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ctime_ns:x}"
+
+
+@contextmanager
+def partial(folder: Path, data: bytes) -> Iterator[Path]:
+    """A temporary file in `folder` that holds `data`, safe on the disk, and gone at the end."""
+    path = folder / f"{_PARTIAL}{secrets.token_hex(8)}"
+    try:
+        # Not tempfile: its files are for one user, and a store is read by others than its publishers.
+        with open(os.open(path, _CREATE, 0o666), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield path
+    finally:
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def create(folder: Path, name: str, data: bytes) -> bool:
+    """Writes `folder/name`, complete from the moment it is visible; False where that name is taken."""
+    with partial(folder, data) as path:
+        try:
+            os.link(path, folder / name)
+        except FileExistsError:
+            return False
+    sync_folder(folder)
+    return True
+
+
+def replace(folder: Path, name: str, data: bytes) -> None:
+    """Writes `folder/name`; a reader sees the old file or the new one."""
+    with partial(folder, data) as path:
+        os.replace(path, folder / name)
+    sync_folder(folder)
+
+
+def make_folder(folder: Path) -> None:
+    """Creates a folder, so that it survives a power cut; does nothing where it is there.
+
+    Raises NotADirectoryError where something else has its name, such as a link to a folder.
+    """
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if is_folder(folder):
+            return
+        raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(folder)) from None
+    sync_folder(folder.parent)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether this is a folder itself, not a link to one."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the folder's entries survive a power cut, where the system can do that."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(folder, _FOLDER)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_stale(folder: Path) -> None:
+    """Removes temporary files that a publisher must have left behind when it crashed."""
+    limit = time.time() - STALE_AFTER_S
+    for entry in os.scandir(folder):
+        with suppress(FileNotFoundError):
+            if entry.name.startswith(_PARTIAL) and entry.stat(follow_symlinks=False).st_mtime < limit:
+                os.unlink(entry)

@@ -1,0 +1,184 @@
+"""The store in a folder.
+
+    STORE/<customer_id>/model.safetensors          the active artefact
+    STORE/<customer_id>/versions/<n>.safetensors   every published version
+    STORE/<customer_id>/model.pkl                  never opened: all it can cause is a refusal
+
+Publishers need no lock. A version's number is claimed by linking its complete file to its name, which one of
+them alone can do. Having made its version active, each looks whether a higher one is there and makes that one
+active in turn: the last to look sees them all, so the highest ends active.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from forecast_grpc.domain import CUSTOMER_ID_PATTERN
+from forecast_grpc.errors import ForecastError
+from forecast_grpc.store import files
+from forecast_grpc.store.base import (
+    Fetched,
+    model_not_found,
+    pickle_forbidden,
+    require_customer_id,
+    store_unavailable,
+    version_not_found,
+)
+
+_ACTIVE = "model.safetensors"
+_PICKLE = "model.pkl"
+_VERSIONS = "versions"
+_VERSION = re.compile(r"([1-9][0-9]{0,17})\.safetensors")
+_MAX_VERSION = 10**18 - 1
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """What the file system raises, as our errors; its own words, which hold paths, stay in the cause."""
+    try:
+        yield
+    except PermissionError as exc:
+        raise store_unavailable("The store of models does not permit this.") from exc
+    except NotADirectoryError as exc:
+        raise store_unavailable("The store of models holds something else where a folder should be.") from exc
+    except OSError as exc:
+        raise store_unavailable("The store of models does not answer.") from exc
+
+
+class FolderStore:
+    """A ModelStore in a folder of a file system that knows hard links. Holds nothing open between calls.
+
+    Symbolic links below the folder are not followed (the folder itself may be one): what they stand for is
+    treated as not there, so that nothing outside the folder can be served.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __repr__(self) -> str:
+        return f"FolderStore({str(self._root)!r})"
+
+    async def fetch(
+        self, customer_id: str, *, version: int | None = None, if_none_match: str | None = None
+    ) -> Fetched | None:
+        """See ModelStore. The files are read in a thread, which goes on when the caller is cancelled."""
+        require_customer_id(customer_id)
+        return await asyncio.to_thread(self._fetch, customer_id, version, if_none_match)
+
+    def read(self, customer_id: str, *, version: int | None = None) -> Fetched:
+        """See ModelStore."""
+        require_customer_id(customer_id)
+        fetched = self._fetch(customer_id, version, None)
+        assert fetched is not None
+        return fetched
+
+    def publish(self, customer_id: str, encode: Callable[[int], bytes]) -> int:
+        """See ModelStore. Raises StoreUnavailable where the store's folder does not exist."""
+        require_customer_id(customer_id)
+        with _translated():
+            version = max(self._versions(customer_id), default=0) + 1
+        data = encode(version)
+        while not self._create_version(customer_id, version, data):
+            version += 1
+            data = encode(version)
+        self._settle(customer_id, version, data)
+        return version
+
+    def customers(self, *, prefix: str = "", start_after: str = "") -> Iterator[str]:
+        """See ModelStore. Names are read at the first step, models looked for one by one as they come up."""
+        with _translated():
+            names = sorted(self._names(prefix, start_after))
+        for name in names:
+            if self._has_model(name):
+                yield name
+
+    def versions(self, customer_id: str) -> tuple[int, ...]:
+        """See ModelStore."""
+        require_customer_id(customer_id)
+        with _translated():
+            versions = self._versions(customer_id)
+            if not versions and not self._has_model(customer_id):
+                raise self._missing(customer_id, None)
+            return versions
+
+    def activate(self, customer_id: str, version: int) -> None:
+        """See ModelStore."""
+        data = self.read(customer_id, version=version).data
+        with _translated():
+            files.replace(self._root / customer_id, _ACTIVE, data)
+
+    def check(self) -> None:
+        """See ModelStore."""
+        with _translated(), os.scandir(self._root) as entries:
+            next(entries, None)
+
+    def _fetch(self, customer_id: str, version: int | None, if_none_match: str | None) -> Fetched | None:
+        names = (_ACTIVE,) if version is None else (_VERSIONS, f"{version}.safetensors")
+        with _translated():
+            if version is not None and not 1 <= version <= _MAX_VERSION:
+                raise self._missing(customer_id, version)
+            try:
+                return _read(self._root / customer_id, names, if_none_match)
+            except FileNotFoundError as exc:
+                raise self._missing(customer_id, version) from exc
+
+    def _missing(self, customer_id: str, version: int | None) -> ForecastError:
+        """Why there is no such file. Raises OSError where the store itself is not there."""
+        if self._has(customer_id, _ACTIVE) and version is not None:
+            return version_not_found(customer_id, version)
+        if self._has(customer_id, _PICKLE) and not self._has(customer_id, _ACTIVE):
+            return pickle_forbidden(customer_id)
+        os.stat(self._root)
+        return model_not_found(customer_id)
+
+    def _create_version(self, customer_id: str, version: int, data: bytes) -> bool:
+        customer = self._root / customer_id
+        versions = customer / _VERSIONS
+        with _translated():
+            for folder in (customer, versions):
+                files.make_folder(folder)
+                files.remove_stale(folder)
+            return files.create(versions, f"{version}.safetensors", data)
+
+    def _settle(self, customer_id: str, version: int, data: bytes) -> None:
+        """Makes `version` the active one, or the highest where others have come after it."""
+        with _translated():
+            files.replace(self._root / customer_id, _ACTIVE, data)
+            newest = max(self._versions(customer_id), default=version)
+        if newest > version:
+            self._settle(customer_id, newest, self.read(customer_id, version=newest).data)
+
+    def _versions(self, customer_id: str) -> tuple[int, ...]:
+        if not self._has(customer_id, _VERSIONS):
+            os.stat(self._root)
+            return ()
+        with os.scandir(self._root / customer_id / _VERSIONS) as entries:
+            matches = [_VERSION.fullmatch(entry.name) for entry in entries]
+        return tuple(sorted(int(match[1]) for match in matches if match))
+
+    def _names(self, prefix: str, start_after: str) -> Iterator[str]:
+        with os.scandir(self._root) as entries:
+            for entry in entries:
+                name = entry.name
+                if name.startswith(prefix) and name > start_after and CUSTOMER_ID_PATTERN.fullmatch(name):
+                    # Last: on some file systems it costs a call.
+                    if entry.is_dir(follow_symlinks=False):
+                        yield name
+
+    def _has_model(self, customer_id: str) -> bool:
+        return self._has(customer_id, _ACTIVE) or self._has(customer_id, _PICKLE)
+
+    def _has(self, customer_id: str, name: str) -> bool:
+        customer = self._root / customer_id
+        return os.path.lexists(customer / name) and not customer.is_symlink()
+
+
+def _read(folder: Path, names: tuple[str, ...], if_none_match: str | None) -> Fetched | None:
+    with files.opened(folder, *names) as descriptor:
+        etag = files.etag_of(descriptor)
+        if etag == if_none_match:
+            return None
+        return Fetched(data=files.read_all(descriptor), etag=etag)
