@@ -6,6 +6,7 @@ live in our package. docs/decisions/0003-generated-code.md has the reasons.
 """
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -32,8 +33,11 @@ def relocate(source: str) -> str:
 
 def generate(buf: Path) -> dict[str, str]:
     """The generated modules, text by file name. Raises CalledProcessError where `buf generate` fails."""
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([buf, "generate", "-o", folder], cwd=ROOT, check=True)
+        subprocess.run(
+            [buf, "generate", "-o", folder], cwd=ROOT, check=True, env={**os.environ, "PATH": programs}
+        )
         files = {path.name: path.read_text(encoding="utf-8") for path in Path(folder).rglob("*_pb2*.py*")}
     return {name: relocate(text) for name, text in sorted(files.items()) if not is_empty_grpc(name, text)}
 

@@ -20,7 +20,12 @@ def generate(request: CodeGeneratorRequest, folder: Path) -> CodeGeneratorRespon
     out = folder / "out"
     out.mkdir()
     status = protoc.main(
-        ["protoc", f"--descriptor_set_in={descriptors}", f"--grpc_python_out={out}", *request.file_to_generate]
+        [
+            "protoc",
+            f"--descriptor_set_in={descriptors}",
+            f"--grpc_python_out={out}",
+            *request.file_to_generate,
+        ]
     )
     if status:
         raise SystemExit(status)
