@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from forecast_grpc.store.base import Fetched, ModelStore, require_customer_id
+from forecast_grpc.store.base import Fetched, ModelStore
 from forecast_grpc.store.folder import FolderStore
 
-__all__ = ["Fetched", "FolderStore", "ModelStore", "open_store", "require_customer_id"]
+__all__ = ["Fetched", "FolderStore", "ModelStore", "open_store"]
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 

@@ -4,15 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from forecast_grpc.domain import CUSTOMER_ID_PATTERN
-from forecast_grpc.errors import (
-    CustomerIdInvalid,
-    CustomerIdMissing,
-    ModelFormatForbidden,
-    ModelNotFound,
-    ModelVersionNotFound,
-    StoreUnavailable,
-)
+from forecast_grpc.errors import ModelFormatForbidden, ModelNotFound, ModelVersionNotFound, StoreUnavailable
 
 RETRY_AFTER_S = 1.0
 """When to try again after a store did not answer, in seconds."""
@@ -72,16 +64,6 @@ class ModelStore(Protocol):
     def check(self) -> None:
         """Raises StoreUnavailable where the store cannot be reached or read."""
         ...
-
-
-def require_customer_id(customer_id: str) -> None:
-    """Raises CustomerIdMissing or CustomerIdInvalid unless this may name a customer."""
-    if not customer_id:
-        raise CustomerIdMissing("No customer was named.")
-    if not CUSTOMER_ID_PATTERN.fullmatch(customer_id):
-        raise CustomerIdInvalid(
-            "A customer is named by 1 to 128 characters of A-Z a-z 0-9 . _ -, the first a letter or a digit."
-        )
 
 
 def model_not_found(customer_id: str) -> ModelNotFound:

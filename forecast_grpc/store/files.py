@@ -44,18 +44,18 @@ def _open_at(folder: Path, *names: str) -> int:
     """Opens each name within the folder that was opened before it: no link can be slipped in between."""
     try:
         parent = os.open(folder, _FOLDER | _NOFOLLOW)
-        for name in names:
-            flags = _READ if name is names[-1] else _FOLDER | _NOFOLLOW
+        for depth, name in enumerate(names, start=1):
+            flags = _READ if depth == len(names) else _FOLDER | _NOFOLLOW
             try:
                 child = os.open(name, flags, dir_fd=parent)
             finally:
                 os.close(parent)
             parent = child
-        return parent
     except OSError as exc:
         if exc.errno in _LINK_ERRORS or isinstance(exc, NotADirectoryError):
             raise FileNotFoundError(*exc.args) from exc
         raise
+    return parent
 
 
 def _open_checked(folder: Path, *names: str) -> int:
@@ -70,7 +70,7 @@ def _open_checked(folder: Path, *names: str) -> int:
 
 def read_all(descriptor: int) -> bytes:
     """Everything in an open file."""
-    with open(descriptor, "rb", buffering=0, closefd=False) as file:
+    with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as file:
         return file.read()
 
 
@@ -89,7 +89,7 @@ def partial(folder: Path, data: bytes) -> Iterator[Path]:
     path = folder / f"{_PARTIAL}{secrets.token_hex(8)}"
     try:
         # Not tempfile: its files are for one user, and a store is read by others than its publishers.
-        with open(os.open(path, _CREATE, 0o666), "wb") as file:
+        with os.fdopen(os.open(path, _CREATE, 0o666), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -113,7 +113,7 @@ def create(folder: Path, name: str, data: bytes) -> bool:
 def replace(folder: Path, name: str, data: bytes) -> None:
     """Writes `folder/name`; a reader sees the old file or the new one."""
     with partial(folder, data) as path:
-        os.replace(path, folder / name)
+        path.replace(folder / name)
     sync_folder(folder)
 
 
@@ -150,7 +150,7 @@ def sync_folder(folder: Path) -> None:
 def remove_stale(folder: Path) -> None:
     """Removes temporary files that a publisher must have left behind when it crashed."""
     limit = time.time() - STALE_AFTER_S
-    for entry in os.scandir(folder):
+    for path in folder.glob(f"{_PARTIAL}*"):
         with suppress(FileNotFoundError):
-            if entry.name.startswith(_PARTIAL) and entry.stat(follow_symlinks=False).st_mtime < limit:
-                os.unlink(entry)
+            if path.lstat().st_mtime < limit:
+                path.unlink()

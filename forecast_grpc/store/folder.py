@@ -10,12 +10,15 @@ active in turn: the last to look sees them all, so the highest ends active.
 """
 
 import asyncio
+import errno
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from forecast_grpc.customer import require_customer_id
 from forecast_grpc.domain import CUSTOMER_ID_PATTERN
 from forecast_grpc.errors import ForecastError
 from forecast_grpc.store import files
@@ -23,7 +26,6 @@ from forecast_grpc.store.base import (
     Fetched,
     model_not_found,
     pickle_forbidden,
-    require_customer_id,
     store_unavailable,
     version_not_found,
 )
@@ -71,9 +73,8 @@ class FolderStore:
     def read(self, customer_id: str, *, version: int | None = None) -> Fetched:
         """See ModelStore."""
         require_customer_id(customer_id)
-        fetched = self._fetch(customer_id, version, None)
-        assert fetched is not None
-        return fetched
+        with self._artefact(customer_id, version) as descriptor:
+            return _take(descriptor)
 
     def publish(self, customer_id: str, encode: Callable[[int], bytes]) -> int:
         """See ModelStore. Raises StoreUnavailable where the store's folder does not exist."""
@@ -92,7 +93,9 @@ class FolderStore:
         with _translated():
             names = sorted(self._names(prefix, start_after))
         for name in names:
-            if self._has_model(name):
+            with _translated():
+                has_model = self._has_model(name)
+            if has_model:
                 yield name
 
     def versions(self, customer_id: str) -> tuple[int, ...]:
@@ -116,12 +119,19 @@ class FolderStore:
             next(entries, None)
 
     def _fetch(self, customer_id: str, version: int | None, if_none_match: str | None) -> Fetched | None:
+        with self._artefact(customer_id, version) as descriptor:
+            return None if files.etag_of(descriptor) == if_none_match else _take(descriptor)
+
+    @contextmanager
+    def _artefact(self, customer_id: str, version: int | None) -> Iterator[int]:
+        """A descriptor of the artefact's open file. Raises what `ModelStore.fetch` raises."""
         names = (_ACTIVE,) if version is None else (_VERSIONS, f"{version}.safetensors")
         with _translated():
             if version is not None and not 1 <= version <= _MAX_VERSION:
                 raise self._missing(customer_id, version)
             try:
-                return _read(self._root / customer_id, names, if_none_match)
+                with files.opened(self._root / customer_id, *names) as descriptor:
+                    yield descriptor
             except FileNotFoundError as exc:
                 raise self._missing(customer_id, version) from exc
 
@@ -131,7 +141,7 @@ class FolderStore:
             return version_not_found(customer_id, version)
         if self._has(customer_id, _PICKLE) and not self._has(customer_id, _ACTIVE):
             return pickle_forbidden(customer_id)
-        os.stat(self._root)
+        self._require_root()
         return model_not_found(customer_id)
 
     def _create_version(self, customer_id: str, version: int, data: bytes) -> bool:
@@ -153,7 +163,7 @@ class FolderStore:
 
     def _versions(self, customer_id: str) -> tuple[int, ...]:
         if not self._has(customer_id, _VERSIONS):
-            os.stat(self._root)
+            self._require_root()
             return ()
         with os.scandir(self._root / customer_id / _VERSIONS) as entries:
             matches = [_VERSION.fullmatch(entry.name) for entry in entries]
@@ -163,22 +173,28 @@ class FolderStore:
         with os.scandir(self._root) as entries:
             for entry in entries:
                 name = entry.name
-                if name.startswith(prefix) and name > start_after and CUSTOMER_ID_PATTERN.fullmatch(name):
-                    # Last: on some file systems it costs a call.
-                    if entry.is_dir(follow_symlinks=False):
-                        yield name
+                wanted = name.startswith(prefix) and name > start_after
+                # is_dir comes last: on some file systems it costs a call.
+                if wanted and CUSTOMER_ID_PATTERN.fullmatch(name) and entry.is_dir(follow_symlinks=False):
+                    yield name
 
     def _has_model(self, customer_id: str) -> bool:
         return self._has(customer_id, _ACTIVE) or self._has(customer_id, _PICKLE)
 
     def _has(self, customer_id: str, name: str) -> bool:
         customer = self._root / customer_id
-        return os.path.lexists(customer / name) and not customer.is_symlink()
+        # Not os.path.lexists: it takes a folder that we may not look into for an empty one.
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(customer / name)
+            return not customer.is_symlink()
+        return False
+
+    def _require_root(self) -> None:
+        if not stat.S_ISDIR(self._root.stat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(self._root))
 
 
-def _read(folder: Path, names: tuple[str, ...], if_none_match: str | None) -> Fetched | None:
-    with files.opened(folder, *names) as descriptor:
-        etag = files.etag_of(descriptor)
-        if etag == if_none_match:
-            return None
-        return Fetched(data=files.read_all(descriptor), etag=etag)
+def _take(descriptor: int) -> Fetched:
+    # The etag first: where the file is written to meanwhile, the next comparison shows it.
+    etag = files.etag_of(descriptor)
+    return Fetched(data=files.read_all(descriptor), etag=etag)
