@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 """Float64 values. Each use says its shape."""
 
+StoredArray = NDArray[np.float64] | NDArray[np.float32]
+"""What an artefact may hold: float32 where the last digits carry no information, such as estimated errors."""
+
 CUSTOMER_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 """What a customer may be called; match it with `fullmatch`. It has no way to leave a folder."""
 
@@ -133,12 +136,12 @@ class Forecaster(Protocol):
         """What to add to the point forecast for each level: shape (len(levels), horizon)."""
         ...
 
-    def arrays(self) -> dict[str, FloatArray]:
+    def arrays(self) -> dict[str, StoredArray]:
         """The parameters by name: what an artefact stores and `from_arrays` takes back."""
         ...
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, FloatArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
         """The model with these parameters. Raises ValueError where one is missing or has a wrong shape."""
         ...
 

@@ -1,0 +1,54 @@
+"""A query and a model -> an answer: the core that knows neither protocol."""
+
+import numpy as np
+
+from forecast_grpc.domain import FloatArray, Forecaster, ForecastQuery, ForecastResult, QuantileForecast, ServedModel
+from forecast_grpc.errors import RequestInvalid
+from forecast_grpc.models.missing import fill_missing
+
+
+def answer(model: ServedModel, query: ForecastQuery, *, max_horizon: int) -> ForecastResult:
+    """What the model forecasts for the query; `max_horizon` is the server's own limit in steps.
+
+    Raises RequestInvalid, naming the field, where the sequence is too short for this model, holds nothing but
+    missing values or values so large that the arithmetic overflows, or where the horizon is beyond a limit.
+    """
+    forecaster = model.forecaster
+    horizon = _horizon(model, query.horizon, max_horizon)
+    window = _window(forecaster, query.sequence)
+    with np.errstate(over="ignore", invalid="ignore"):
+        point = forecaster.forecast(window, horizon)
+        offsets = forecaster.quantile_offsets(query.quantile_levels, horizon) if query.quantile_levels else ()
+        quantiles = tuple(
+            QuantileForecast(level=level, values=point + offset)
+            for level, offset in zip(query.quantile_levels, offsets, strict=True)
+        )
+    if not np.isfinite(point).all():
+        raise RequestInvalid.of("sequence_data", "holds values too large to forecast from: the result overflows")
+    return ForecastResult(forecast=point, quantiles=quantiles)
+
+
+def _horizon(model: ServedModel, asked: int | None, max_horizon: int) -> int:
+    limit = min(max_horizon, model.forecaster.max_horizon or max_horizon)
+    if asked is None and model.metadata.horizon > limit:
+        raise RequestInvalid.of(
+            "horizon", f"must be given: this model's own is {model.metadata.horizon}, the limit here is {limit}"
+        )
+    horizon = model.metadata.horizon if asked is None else asked
+    if not 1 <= horizon <= limit:
+        raise RequestInvalid.of("horizon", f"must be from 1 to {limit} for this model, got {horizon}")
+    return horizon
+
+
+def _window(forecaster: Forecaster, sequence: FloatArray) -> FloatArray:
+    if not sequence.size:
+        return forecaster.tail
+    if sequence.size < forecaster.min_length:
+        raise RequestInvalid.of(
+            "sequence_data",
+            f"must be empty or hold at least {forecaster.min_length} values for this model, got {sequence.size}",
+        )
+    try:
+        return fill_missing(sequence)
+    except ValueError as exc:
+        raise RequestInvalid.of("sequence_data", "must hold at least one value that is not missing") from exc

@@ -1,0 +1,16 @@
+"""The families of forecasters: pure arithmetic on a window, no I/O. Numpy is all they import."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from forecast_grpc.domain import Forecaster
+from forecast_grpc.models.linear import Linear
+from forecast_grpc.models.seasonal_naive import SeasonalNaive
+from forecast_grpc.models.trend import Trend
+
+FAMILIES: Mapping[str, type[Forecaster]] = MappingProxyType(
+    {kind.family: kind for kind in (Trend, SeasonalNaive, Linear)}
+)
+"""Every family by its name, the simplest first."""
+
+__all__ = ["FAMILIES", "Linear", "SeasonalNaive", "Trend"]

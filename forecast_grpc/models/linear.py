@@ -1,0 +1,85 @@
+"""Direct multi-horizon linear regression on a window: one matrix, one product."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_grpc.domain import FloatArray, StoredArray
+from forecast_grpc.models.parameters import stored, vector
+from forecast_grpc.models.residuals import NAME, ResidualQuantiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Linear:
+    """`weights @ (window[-L:] - window[-1]) + intercept + window[-1]`.
+
+    One row of weights for each horizon ("direct" in Taieb, Bontempi, Atiya & Sorjamaa 2012, A review and
+    comparison of strategies for multi-step ahead time series forecasting). Taking the last value off makes the
+    forecast follow the level of the window (Zeng, Chen, Zhang & Xu 2023, Are transformers effective for time
+    series forecasting?, "NLinear"). Horizons beyond H are reached block by block, each on the forecasts before it.
+    """
+
+    family: ClassVar[str] = "linear"
+    max_horizon: ClassVar[int | None] = None
+
+    weights: NDArray[np.float32]
+    """Shape (H, L): H horizons, L lags, the oldest first. Float32: half the bytes, and the rounding is far
+    below the error of estimation. The product is taken in float64."""
+
+    intercept: FloatArray
+    """Shape (H,), in the unit of the observations."""
+
+    tail: FloatArray
+    """The last L values of the training series, shape (L,)."""
+
+    residuals: ResidualQuantiles
+    """Quantiles of the errors."""
+
+    @property
+    def min_length(self) -> int:
+        """L, the number of lags."""
+        return self.tail.size
+
+    def forecast(self, window: FloatArray, horizon: int) -> FloatArray:
+        """The point forecast, shape (horizon,)."""
+        lags, block = self.tail.size, self.intercept.size
+        blocks = -(-horizon // block)
+        path = np.concatenate([window[-lags:], np.empty(blocks * block)])
+        for start in range(0, blocks * block, block):
+            path[lags + start : lags + start + block] = self._block(path[start : lags + start])
+        return path[lags : lags + horizon]
+
+    def _block(self, lagged: FloatArray) -> FloatArray:
+        # Always all rows: BLAS may sum another number of rows in another order, and then the first steps of a
+        # forecast would depend on its length.
+        last = lagged[-1]
+        block: FloatArray = self.weights @ (lagged - last) + (self.intercept + last)
+        return block
+
+    def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
+        """As `ResidualQuantiles.at`."""
+        return self.residuals.at(levels, horizon)
+
+    def arrays(self) -> dict[str, StoredArray]:
+        """`weights`, `intercept`, `tail` and the quantiles."""
+        return {
+            "weights": self.weights,
+            "intercept": self.intercept,
+            "tail": self.tail,
+            NAME: self.residuals.offsets,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
+        """As `Forecaster.from_arrays`."""
+        weights = stored(arrays, "weights", 2).astype(np.float32, copy=False)
+        intercept, tail = vector(arrays, "intercept"), vector(arrays, "tail")
+        if weights.shape != (intercept.size, tail.size):
+            raise ValueError(
+                f"weights of the shape {weights.shape} do not fit {intercept.size} x {tail.size}"
+            )
+        residuals = ResidualQuantiles.from_arrays(arrays)
+        return cls(weights=weights, intercept=intercept, tail=tail, residuals=residuals)

@@ -1,0 +1,30 @@
+"""Reading a model's parameters back from stored arrays, with their shapes checked."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from forecast_grpc.domain import FloatArray, StoredArray
+
+
+def stored(arrays: Mapping[str, StoredArray], name: str, ndim: int) -> StoredArray:
+    """The array of this name. Raises ValueError where it is missing, empty or has another number of dimensions."""
+    array = arrays.get(name)
+    if array is None:
+        raise ValueError(f"the parameter {name} is missing")
+    if array.ndim != ndim or not array.size:
+        raise ValueError(f"the parameter {name} has the shape {array.shape}")
+    return array
+
+
+def vector(arrays: Mapping[str, StoredArray], name: str) -> FloatArray:
+    """The array of this name as float64 of shape (n,), n >= 1. Raises ValueError where it is not such a one."""
+    return stored(arrays, name, 1).astype(np.float64, copy=False)
+
+
+def scalars(arrays: Mapping[str, StoredArray], name: str, count: int) -> list[float]:
+    """The `count` numbers kept in the vector of this name. Raises ValueError where it holds another number."""
+    values: list[float] = vector(arrays, name).tolist()
+    if len(values) != count:
+        raise ValueError(f"the parameter {name} holds {len(values)} numbers instead of {count}")
+    return values

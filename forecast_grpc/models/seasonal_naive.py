@@ -1,0 +1,52 @@
+"""The last season again: the benchmark that every other family has to beat."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from forecast_grpc.domain import FloatArray, StoredArray
+from forecast_grpc.models.parameters import vector
+from forecast_grpc.models.residuals import NAME, ResidualQuantiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SeasonalNaive:
+    """Each forecast is the value one season before it, the last season over and over.
+
+    With a season of one step it is the naive method (Hyndman & Athanasopoulos, Forecasting: Principles and
+    Practice, 3rd ed., section 5.2).
+    """
+
+    family: ClassVar[str] = "seasonal_naive"
+    max_horizon: ClassVar[int | None] = None
+
+    tail: FloatArray
+    """The last season of the training series, shape (season_length,)."""
+
+    residuals: ResidualQuantiles
+    """Quantiles of the errors."""
+
+    @property
+    def min_length(self) -> int:
+        """One season."""
+        return self.tail.size
+
+    def forecast(self, window: FloatArray, horizon: int) -> FloatArray:
+        """The window's last season repeated, shape (horizon,)."""
+        season_length = self.tail.size
+        return window[-season_length:][np.arange(horizon) % season_length]
+
+    def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
+        """As `ResidualQuantiles.at`."""
+        return self.residuals.at(levels, horizon)
+
+    def arrays(self) -> dict[str, StoredArray]:
+        """`tail` and the quantiles."""
+        return {"tail": self.tail, NAME: self.residuals.offsets}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
+        """As `Forecaster.from_arrays`."""
+        return cls(tail=vector(arrays, "tail"), residuals=ResidualQuantiles.from_arrays(arrays))

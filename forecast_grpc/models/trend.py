@@ -1,0 +1,65 @@
+"""The rule of Ray's tutorial "Model multiplexing with forecasting models": a straight line from the last value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from forecast_grpc.domain import FloatArray, StoredArray
+from forecast_grpc.models.parameters import scalars
+from forecast_grpc.models.residuals import NAME, ResidualQuantiles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trend:
+    """The i-th forecast is `round(last value + slope * i, decimals)`.
+
+    With the slope fitted as the mean step it is the drift method (Hyndman & Athanasopoulos, Forecasting:
+    Principles and Practice, 3rd ed., section 5.2).
+    """
+
+    family: ClassVar[str] = "trend"
+    min_length: ClassVar[int] = 1
+    max_horizon: ClassVar[int | None] = None
+
+    slope: float
+    """Change a step, in the unit of the observations."""
+
+    base_level: float
+    """The last value of the training series: where an empty sequence goes on from."""
+
+    residuals: ResidualQuantiles
+    """Quantiles of the errors."""
+
+    decimals: int = 2
+    """Decimals that the point forecast is rounded to; the tutorial's are 2."""
+
+    @property
+    def tail(self) -> FloatArray:
+        """The base level, shape (1,)."""
+        return np.array([self.base_level])
+
+    def forecast(self, window: FloatArray, horizon: int) -> FloatArray:
+        """The line from the window's last value, shape (horizon,)."""
+        last, slope, decimals = float(window[-1]), self.slope, self.decimals
+        # Python's round, not numpy's: it is the tutorial's, and they differ in the last digit.
+        return np.array([round(last + slope * step, decimals) for step in range(1, horizon + 1)])
+
+    def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
+        """As `ResidualQuantiles.at`."""
+        return self.residuals.at(levels, horizon)
+
+    def arrays(self) -> dict[str, StoredArray]:
+        """`line`: slope, base level, decimals; and the quantiles."""
+        line = np.array([self.slope, self.base_level, self.decimals])
+        return {"line": line, NAME: self.residuals.offsets}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
+        """As `Forecaster.from_arrays`."""
+        slope, base_level, decimals = scalars(arrays, "line", 3)
+        if not 0 <= decimals <= 15:
+            raise ValueError(f"cannot round to {decimals} decimals")
+        residuals = ResidualQuantiles.from_arrays(arrays)
+        return cls(slope=slope, base_level=base_level, decimals=int(decimals), residuals=residuals)
