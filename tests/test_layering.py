@@ -1,0 +1,183 @@
+"""The rules of who imports whom, held by reading the sources."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "forecast_grpc"
+
+VALUES = {"domain", "errors"}
+CORE = VALUES | {"artefact", "config", "customer", "forecasting", "loading", "models", "store", "telemetry"}
+EVERYTHING = CORE | {"cli", "engine", "fit", "http", "routing", "service", "v1", "wire"}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    # Leaves: they import nothing of ours.
+    "domain": set(),
+    "errors": set(),
+    "config": set(),
+    "v1": set(),
+    # The core: it knows no protocol.
+    "customer": VALUES,
+    "models": {"domain"},
+    "artefact": VALUES | {"models"},
+    "store": VALUES | {"artefact", "customer"},
+    "telemetry": VALUES,
+    "loading": VALUES | {"artefact", "customer", "store", "telemetry"},
+    "forecasting": VALUES | {"models"},
+    "fit": VALUES | {"artefact", "customer", "forecasting", "models", "store"},
+    # The doors.
+    "wire": VALUES | {"customer", "v1"},
+    "routing": VALUES | {"config"},
+    "engine": CORE | {"wire"},
+    "http": CORE | {"engine", "wire"},
+    "service": CORE | {"engine", "http", "routing", "v1", "wire"},
+    # The roots: they put the rest together, and nobody imports them.
+    "cli": EVERYTHING,
+    "app": EVERYTHING,
+}
+"""For each room of the house (a module or a package of forecast_grpc): the other rooms that it may import."""
+
+MAY_USE: dict[str, set[str]] = {
+    "google": {"wire", "service", "v1", "cli"},
+    "grpc": {"service", "v1", "cli"},
+    "grpc_health": {"service", "cli"},
+    "fastapi": {"http", "service", "app"},
+    "starlette": {"http", "service"},
+    "ray": {"app", "cli", "http", "loading", "routing", "service", "telemetry"},
+    "safetensors": {"artefact"},
+    "typer": {"cli"},
+}
+"""For each library that belongs to some rooms only: those rooms."""
+
+HEAVY = {"matplotlib", "pandas", "plotext", "polars", "pyarrow", "scipy", "sklearn", "statsforecast"}
+"""Libraries that a replica must not load: each costs tens of megabytes and hundreds of milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """One name that a module imports."""
+
+    room: str
+    """The room that the importing module is in."""
+
+    name: str
+    """The dotted name of what it imports: a module, or a name in one."""
+
+    where: str
+    """File and line, for the message of a failed test."""
+
+    at_once: bool
+    """Whether it runs when the module is imported, and not only when a function is called."""
+
+    @property
+    def library(self) -> str:
+        """The top-level package imported."""
+        return self.name.partition(".")[0]
+
+    @property
+    def our_room(self) -> str | None:
+        """The room of ours that is imported; None for a library and for the bare package."""
+        parts = self.name.split(".")
+        return parts[1] if parts[0] == PACKAGE.name and len(parts) > 1 else None
+
+
+def deferred(tree: ast.Module) -> set[ast.AST]:
+    """Every node that does not run on import: inside a function, or for type checkers alone."""
+    lazy = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+    ]
+    return {inner for node in lazy for inner in ast.walk(node)}
+
+
+def names_of(node: ast.AST) -> list[str]:
+    """The dotted names that an import statement names; empty for any other node."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, f"line {node.lineno}: a relative import"
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    """All imports of one source file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    lazy = deferred(tree)
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for node in ast.walk(tree):
+        for name in names_of(node):
+            where = f"{path.relative_to(PACKAGE.parent)}:{getattr(node, 'lineno', 0)}"
+            yield Import(room=room, name=name, where=where, at_once=node not in lazy)
+
+
+IMPORTS = [found for path in sorted(PACKAGE.rglob("*.py")) for found in imports_of(path)]
+
+
+def test_every_room_has_its_row() -> None:
+    """A new module or package says in the table above what it may import, before it lands."""
+    rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")}
+    assert rooms - {"__init__"} <= MAY_IMPORT.keys()
+
+
+def test_imports_flow_one_way() -> None:
+    """No room imports another that its row of the table does not list."""
+    crossing = [
+        f"{found.where}: {found.room} imports {found.our_room}"
+        for found in IMPORTS
+        if found.our_room and found.our_room != found.room
+        if found.our_room not in MAY_IMPORT.get(found.room, set())
+    ]
+    assert not crossing, "\n".join(crossing)
+
+
+def test_the_table_has_no_cycle() -> None:
+    """The rooms can be put in an order in which each imports only earlier ones."""
+    left = {room: allowed - {room} for room, allowed in MAY_IMPORT.items()}
+    while left:
+        free = {room for room, allowed in left.items() if not allowed & left.keys()}
+        assert free, f"these rooms may import each other in a circle: {sorted(left)}"
+        left = {room: allowed for room, allowed in left.items() if room not in free}
+
+
+@pytest.mark.parametrize("library", MAY_USE)
+def test_a_library_stays_in_its_rooms(library: str) -> None:
+    """Protobuf, gRPC, Ray and their like are known only to the rooms that the table names."""
+    strays = [
+        f"{found.where}: {found.room} imports {found.name}"
+        for found in IMPORTS
+        if found.library == library and found.room not in MAY_USE[library]
+    ]
+    assert not strays, "\n".join(strays)
+
+
+def test_values_and_models_stand_on_numpy_alone() -> None:
+    """The domain's values and the forecasters need no library but numpy: they are arithmetic, without I/O."""
+    known = sys.stdlib_module_names | {"numpy", PACKAGE.name}
+    strays = [
+        f"{found.where}: {found.name}"
+        for found in IMPORTS
+        if found.room in {"domain", "errors", "models"} and found.library not in known
+    ]
+    assert not strays, "\n".join(strays)
+
+
+def test_heavy_libraries_load_where_they_are_used() -> None:
+    """No module loads a heavy library on import: a command that plots or fits loads it when it does."""
+    eager = [f"{found.where}: {found.name}" for found in IMPORTS if found.library in HEAVY and found.at_once]
+    assert not eager, "\n".join(eager)
+
+
+def test_a_replica_loads_no_heavy_library() -> None:
+    """Importing the application, as every replica does, loads none of the heavy libraries by any path."""
+    code = "import sys, forecast_grpc.app; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "forecast_grpc" in done.stdout.split()
+    assert not HEAVY & set(done.stdout.split())
