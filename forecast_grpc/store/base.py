@@ -65,6 +65,10 @@ class ModelStore(Protocol):
         """Raises StoreUnavailable where the store cannot be reached or read."""
         ...
 
+    def create(self) -> bool:
+        """Makes an empty store where there is none; True if it did. Raises StoreUnavailable where it cannot."""
+        ...
+
 
 def model_not_found(customer_id: str) -> ModelNotFound:
     """The error for a customer that the store does not know."""

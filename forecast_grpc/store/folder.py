@@ -118,6 +118,14 @@ class FolderStore:
         with _translated(), os.scandir(self._root) as entries:
             next(entries, None)
 
+    def create(self) -> bool:
+        """See ModelStore. Makes the folders on the way too."""
+        with _translated():
+            if self._root.exists():
+                return False
+            self._root.mkdir(parents=True)
+            return True
+
     def _fetch(self, customer_id: str, version: int | None, if_none_match: str | None) -> Fetched | None:
         with self._artefact(customer_id, version) as descriptor:
             return None if files.etag_of(descriptor) == if_none_match else _take(descriptor)

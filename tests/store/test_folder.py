@@ -387,3 +387,14 @@ def test_open_store_refuses(url: str) -> None:
     """An address that cannot be a folder's is refused at once, with a sentence."""
     with pytest.raises(ValueError, match=r"folder"):
         open_store(url)
+
+
+def test_create(tmp_path: Path) -> None:
+    """A store is made where there was none, once."""
+    store = FolderStore(tmp_path / "new" / "store")
+    assert store.create()
+    store.publish("a", artefact)
+    assert not store.create()
+    assert store.read("a").data == b"artefact 1"
+    with pytest.raises(StoreUnavailable):
+        FolderStore(tmp_path / "new" / "store" / "a" / "model.safetensors" / "x").create()
