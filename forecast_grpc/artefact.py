@@ -24,7 +24,7 @@ from forecast_grpc.models import FAMILIES
 FORMAT_VERSION = "1"
 """The layout that this release writes and reads."""
 
-_DTYPES: Mapping[str, np.dtype[np.float64] | np.dtype[np.float32]] = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4")}
+_DTYPES: Mapping[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4")}
 _ACCURACY = "accuracy."
 _NO_DIGEST = b"0" * 64
 _PREFIX = 8  # Bytes of the header's length, a little-endian integer.
@@ -55,8 +55,8 @@ def encode(forecaster: Forecaster, metadata: ModelMetadata) -> bytes:
     for name in names:
         array = arrays[name]
         start, end = end, end + array.nbytes
-        dtype = "F64" if array.itemsize == 8 else "F32"
-        tensors[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [start, end]}
+        spec = {"dtype": _dtype_name(array), "shape": list(array.shape), "data_offsets": [start, end]}
+        tensors[name] = spec
     payload = b"".join(arrays[name].tobytes() for name in names)
     return _join(_Parts(_to_text(forecaster, metadata, payload), tensors, payload, 0))
 
@@ -100,10 +100,14 @@ _UNREADABLE = (_Unknown, safetensors.SafetensorError, ValueError, KeyError, Over
 def _error(cause: Exception, data: bytes, customer_id: str) -> ForecastError:
     facts = {"customer_id": customer_id} if customer_id else {}
     if isinstance(cause, _Unknown):
-        text = f"The model's {cause} is not known to this release of forecast-grpc: serve it with a newer one."
+        text = (
+            f"The model's {cause} is not known to this release of forecast-grpc: serve it with a newer one."
+        )
         return ModelFormatUnsupported(text, metadata=facts)
     if _is_pickle(data):
-        text = "The model is a pickle, which runs code when it is loaded. Publish it as a safetensors artefact."
+        text = (
+            "The model is a pickle, which runs code when it is loaded. Publish it as a safetensors artefact."
+        )
         return ModelFormatForbidden(text, metadata=facts)
     return ModelCorrupt("The model's bytes are damaged: publish it again.", metadata=facts)
 
@@ -116,7 +120,7 @@ def _is_pickle(data: bytes) -> bool:
         return data[2:3] not in (b"", b"\x00")
     try:
         instructions = sum(1 for _ in pickletools.genops(data))
-    except Exception:  # Anything may be raised by bytes that are no pickle.
+    except Exception:  # noqa: BLE001  # Bytes that are no pickle may raise anything.
         return False
     return instructions > 1
 
@@ -159,15 +163,18 @@ def _join(parts: _Parts) -> bytes:
 def _storable(name: str, array: StoredArray) -> StoredArray:
     if not np.isfinite(array).all():
         raise ValueError(f"the parameter {name} is not finite")
-    return array.astype(_DTYPES["F64" if array.itemsize == 8 else "F32"], order="C", copy=False)
+    return array.astype(_DTYPES[_dtype_name(array)], order="C", copy=False)
+
+
+def _dtype_name(array: StoredArray) -> str:
+    return "F64" if array.dtype == np.float64 else "F32"
 
 
 def _views(parts: _Parts) -> dict[str, StoredArray]:
     views: dict[str, StoredArray] = {}
     for name, tensor in parts.tensors.items():
         start = parts.start + tensor["data_offsets"][0]
-        array: StoredArray = np.ndarray(tensor["shape"], _DTYPES[tensor["dtype"]], parts.data, start)
-        views[name] = array
+        views[name] = np.ndarray(tensor["shape"], _DTYPES[tensor["dtype"]], parts.data, start)
     return views
 
 

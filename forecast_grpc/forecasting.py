@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from forecast_grpc.domain import FloatArray, Forecaster, ForecastQuery, ForecastResult, QuantileForecast, ServedModel
+from forecast_grpc.domain import (
+    FloatArray,
+    Forecaster,
+    ForecastQuery,
+    ForecastResult,
+    QuantileForecast,
+    ServedModel,
+)
 from forecast_grpc.errors import RequestInvalid
 from forecast_grpc.models.missing import fill_missing
 
@@ -24,7 +31,9 @@ def answer(model: ServedModel, query: ForecastQuery, *, max_horizon: int) -> For
             for level, offset in zip(query.quantile_levels, offsets, strict=True)
         )
     if not np.isfinite(point).all():
-        raise RequestInvalid.of("sequence_data", "holds values too large to forecast from: the result overflows")
+        raise RequestInvalid.of(
+            "sequence_data", "holds values too large to forecast from: the result overflows"
+        )
     return ForecastResult(forecast=point, quantiles=quantiles)
 
 
@@ -32,7 +41,8 @@ def _horizon(model: ServedModel, asked: int | None, max_horizon: int) -> int:
     limit = min(max_horizon, model.forecaster.max_horizon or max_horizon)
     if asked is None and model.metadata.horizon > limit:
         raise RequestInvalid.of(
-            "horizon", f"must be given: this model's own is {model.metadata.horizon}, the limit here is {limit}"
+            "horizon",
+            f"must be given: this model's own is {model.metadata.horizon}, the limit here is {limit}",
         )
     horizon = model.metadata.horizon if asked is None else asked
     if not 1 <= horizon <= limit:

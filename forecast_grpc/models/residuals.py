@@ -57,7 +57,7 @@ class ResidualQuantiles:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
-        """The quantiles under `NAME`. Raises ValueError where they are missing, misshapen or fall with the level."""
+        """The quantiles under `NAME`. Raises ValueError where they are missing, misshapen or not rising."""
         offsets = stored(arrays, NAME, 2)
         if len(offsets) != len(LEVELS):
             raise ValueError(f"{NAME} holds {len(offsets)} levels instead of {len(LEVELS)}")

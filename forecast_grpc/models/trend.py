@@ -10,6 +10,9 @@ from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.parameters import scalars
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 
+MAX_DECIMALS = 15
+"""The most decimals that a float64 of size one holds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trend:
@@ -59,7 +62,7 @@ class Trend:
     def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
         """As `Forecaster.from_arrays`."""
         slope, base_level, decimals = scalars(arrays, "line", 3)
-        if not 0 <= decimals <= 15:
+        if decimals not in range(MAX_DECIMALS + 1):
             raise ValueError(f"cannot round to {decimals} decimals")
         residuals = ResidualQuantiles.from_arrays(arrays)
         return cls(slope=slope, base_level=base_level, decimals=int(decimals), residuals=residuals)

@@ -1,0 +1,153 @@
+"""The Theta method: simple exponential smoothing with half of the long-run slope."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from forecast_grpc.domain import FloatArray, StoredArray
+from forecast_grpc.models.parameters import scalars, vector
+from forecast_grpc.models.residuals import NAME, ResidualQuantiles
+
+SEASONS = 4
+"""Seasons at the end of a window from which its own pattern is read. The trained pattern weighs as many."""
+
+MEMORY = 64
+"""Observations that smoothing looks back on at least. More change no forecast that we measured."""
+
+_SMALLEST_FACTOR = 0.01  # What a seasonal factor is raised to, so that dividing by it keeps the scale.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Theta:
+    """Theta lines 0 and 2 averaged, on the seasonally adjusted series.
+
+    Assimakopoulos & Nikolopoulos 2000, The theta model: a decomposition approach to forecasting; in the form of
+    Hyndman & Billah 2003, Unmasking the Theta method: the level of simple exponential smoothing, and half of the
+    slope of the straight line through the training series.
+
+    What the whole training series says best comes from it: smoothing parameter, slope, seasonal pattern. What has
+    moved since comes from the window: the level, where in the season it ends (the shift at which the trained
+    pattern fits it best), and its own pattern over the last `SEASONS` seasons, which is averaged with the trained
+    one, each season of the window weighing 1 / `SEASONS` of that.
+    """
+
+    family: ClassVar[str] = "theta"
+    max_horizon: ClassVar[int | None] = None
+
+    alpha: float
+    """Smoothing parameter, above 0, at most 1."""
+
+    slope: float
+    """Slope of the seasonally adjusted training series, a step."""
+
+    multiplicative: bool
+    """Whether the pattern is relative to the level (1 + pattern is a factor), or is added to it."""
+
+    pattern: FloatArray
+    """The trained seasonal pattern as deviations around 0, shape (season_length,); [0.0] where there is none."""
+
+    tail: FloatArray
+    """The end of the training series, shape (m,), as much of it as the model looks at."""
+
+    residuals: ResidualQuantiles
+    """Quantiles of the errors."""
+
+    @property
+    def min_length(self) -> int:
+        """One season; 1 where there is none."""
+        return self.pattern.size
+
+    def forecast(self, window: FloatArray, horizon: int) -> FloatArray:
+        """The point forecast, shape (horizon,)."""
+        window = window[-memory(self.pattern.size) :]
+        if self.pattern.size == 1:
+            return self._line(window, horizon)
+        pattern = self._pattern_after(window)
+        # The pattern starts with the step after the window, so what is before it counts back from its end.
+        past = pattern[np.arange(-window.size, 0) % pattern.size]
+        ahead = pattern[np.arange(horizon) % pattern.size]
+        if self.multiplicative:
+            return self._line(window / past, horizon) * ahead
+        return self._line(window - past, horizon) + ahead
+
+    def _line(self, adjusted: FloatArray, horizon: int) -> FloatArray:
+        ages = np.arange(adjusted.size - 1, -1, -1.0)
+        weights = (1.0 - self.alpha) ** ages
+        weights /= weights.sum()
+        # A smoothed line lags behind by the mean age of what it averages; the slope makes half of that good.
+        lag = weights.dot(ages)
+        steps = np.arange(1.0 + lag, horizon + 0.5 + lag)
+        line: FloatArray = weights.dot(adjusted) + 0.5 * self.slope * steps
+        return line
+
+    def _pattern_after(self, window: FloatArray) -> FloatArray:
+        """The pattern from the step after the window on: as an addend, or as a factor."""
+        season_length = self.pattern.size
+        seasons = window.size // season_length
+        own = seasonal_profile(
+            window[-seasons * season_length :], season_length, self.slope, self.multiplicative
+        )
+        trained = self.pattern
+        fit = np.correlate(np.concatenate([trained, trained[:-1]]), own, "valid")
+        shift = int(fit.argmax())
+        trained = np.concatenate([trained[shift:], trained[:shift]])
+        mixed = trained + (own - trained) * (seasons / (seasons + SEASONS))
+        return np.maximum(1.0 + mixed, _SMALLEST_FACTOR) if self.multiplicative else mixed
+
+    def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
+        """As `ResidualQuantiles.at`."""
+        return self.residuals.at(levels, horizon)
+
+    def arrays(self) -> dict[str, StoredArray]:
+        """`smoothing` (alpha, slope, 1 where multiplicative), `pattern`, `tail` and the quantiles."""
+        smoothing = np.array([self.alpha, self.slope, self.multiplicative])
+        return {
+            "smoothing": smoothing,
+            "pattern": self.pattern,
+            "tail": self.tail,
+            NAME: self.residuals.offsets,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
+        """As `Forecaster.from_arrays`."""
+        alpha, slope, multiplicative = scalars(arrays, "smoothing", 3)
+        if not 0.0 < alpha <= 1.0:
+            raise ValueError(f"the smoothing parameter is {alpha}")
+        pattern, tail = vector(arrays, "pattern"), vector(arrays, "tail")
+        if tail.size < pattern.size:
+            raise ValueError(f"the tail holds {tail.size} values, a season {pattern.size}")
+        return cls(
+            alpha=alpha,
+            slope=slope,
+            multiplicative=bool(multiplicative),
+            pattern=pattern,
+            tail=tail,
+            residuals=ResidualQuantiles.from_arrays(arrays),
+        )
+
+
+def memory(season_length: int) -> int:
+    """Observations at the end of a window that the method looks at."""
+    return max(SEASONS * season_length, MEMORY)
+
+
+def seasonal_profile(
+    values: FloatArray, season_length: int, slope: float, multiplicative: bool
+) -> FloatArray:
+    """The mean deviation from its season's level of each place in the season, shape (season_length,).
+
+    `values` are whole seasons, shape (k * season_length,); deviations are relative to the mean size of their
+    season's values where `multiplicative`. `slope` is taken off before, in the unit of `values` a step.
+    """
+    ramp = slope * (np.arange(season_length) - 0.5 * (season_length - 1))
+    rows = values.reshape(-1, season_length) - ramp
+    deviations = rows - rows.mean(axis=1, keepdims=True)
+    if multiplicative:
+        # The mean size is the mean for positive values, and keeps the sign and the scale of any others.
+        sizes = np.abs(rows).mean(axis=1, keepdims=True)
+        deviations /= np.where(sizes > 0.0, sizes, 1.0)
+    profile: FloatArray = deviations.mean(axis=0)
+    return profile
