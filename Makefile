@@ -34,6 +34,8 @@ check: setup $(BUF)  ## Check formatting, lint, types, the protos and the genera
 	@$(MAKE) --no-print-directory --keep-going $(if $(filter -j%,$(MAKEFLAGS)),,-j4) \
 		$(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(CHECKS)
 
+check-format check-protos check-breaking check-generated: $(BUF)
+
 check-format:
 	@$(PY) -m ruff format --quiet --diff .
 	@$(BUF) format --diff --exit-code
