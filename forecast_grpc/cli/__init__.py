@@ -1,0 +1,54 @@
+"""The command line: one file a command."""
+
+from typing import Annotated
+
+import typer
+
+from forecast_grpc.cli import models
+from forecast_grpc.cli._common import Commands
+from forecast_grpc.cli.forecast import forecast
+from forecast_grpc.cli.publish import publish
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    # An error that was to be expected is one sentence; any other is a bug, and its plain traceback a report.
+    pretty_exceptions_enable=False,
+    help="Serve one forecasting model per customer, over gRPC and HTTP: fit them, publish them, ask them.",
+)
+
+app.command(
+    # A sequence may start with a negative number, which looks like an option.
+    context_settings={"ignore_unknown_options": True},
+    epilog="Example: forecast-grpc forecast customer_123 100,102,98,105,110 --horizon 3 --plot",
+)(forecast)
+app.command(epilog="Example: forecast-grpc publish customer_123 model.safetensors")(publish)
+app.add_typer(models.app, name="models")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"forecast-grpc {version('forecast-grpc')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end."),
+    ] = False,
+) -> None:
+    """Options that belong to no command."""
+
+
+def main() -> None:
+    """The entry point of `forecast-grpc`."""
+    app()

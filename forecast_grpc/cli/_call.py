@@ -1,0 +1,141 @@
+"""One call to a running service, and its failure in a sentence."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import error_details_pb2, status_pb2
+
+from forecast_grpc.cli._common import EXIT_CODES, CommandFailed, ExitCode
+from forecast_grpc.errors import Code
+from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
+from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
+
+_DETAILS = "grpc-status-details-bin"
+_PROVENANCE = ("request_id", "forecast-replica", "forecast-cache")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The service to call."""
+
+    address: str
+    """Host and port."""
+
+    tls: bool = False
+    """Whether the channel is encrypted."""
+
+    token: str | None = None
+    """What the service takes for a proof of identity, sent as `authorization: Bearer`."""
+
+    application: str | None = None
+    """The Serve application, where several run behind one address."""
+
+    timeout_s: float
+    """Seconds that the call may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer with its provenance."""
+
+    response: ForecastResponse
+    """The answer."""
+
+    provenance: Mapping[str, str]
+    """The trailing metadata: `request_id`, `forecast-replica`, `forecast-cache`, as far as they came."""
+
+
+def forecast(target: Target, customer_id: str, request: ForecastRequest) -> Reply:
+    """Calls the service. Ends the command where it refuses, fails or does not answer."""
+    with _channel(target) as channel:
+        method = ForecastServiceStub(channel).Forecast
+        try:
+            response, call = method.with_call(
+                request, timeout=target.timeout_s, metadata=_metadata(target, customer_id)
+            )
+        except grpc.RpcError as exc:
+            raise _failure(exc, target) from exc
+    return Reply(response=response, provenance=_provenance(call))
+
+
+def _metadata(target: Target, customer_id: str) -> tuple[tuple[str, str], ...]:
+    named = {
+        "multiplexed_model_id": customer_id,
+        "application": target.application,
+        "authorization": f"Bearer {target.token}" if target.token else None,
+    }
+    return tuple((key, value) for key, value in named.items() if value is not None)
+
+
+def _channel(target: Target) -> grpc.Channel:
+    # Environments often name an HTTP proxy that knows nothing of the service's address.
+    options = [("grpc.enable_http_proxy", 0)] if _is_local(target.address) else []
+    if target.tls:
+        return grpc.secure_channel(target.address, grpc.ssl_channel_credentials(), options)
+    return grpc.insecure_channel(target.address, options)
+
+
+def _is_local(address: str) -> bool:
+    return address.rpartition(":")[0].strip("[]") in ("127.0.0.1", "localhost", "::1")
+
+
+def _provenance(call: Any) -> dict[str, str]:  # noqa: ANN401 - a grpc.Call, which an RpcError may be too.
+    trailing = dict(call.trailing_metadata() or ())
+    return {key: trailing[key] for key in _PROVENANCE if key in trailing}
+
+
+def _failure(error: Any, target: Target) -> CommandFailed:  # noqa: ANN401 - an RpcError that is a grpc.Call too.
+    status = error.code()
+    details = dict(error.trailing_metadata() or ()).get(_DETAILS)
+    if details is None and status is grpc.StatusCode.UNAVAILABLE:
+        return _no_answer(target)
+    if details is None and status is grpc.StatusCode.DEADLINE_EXCEEDED:
+        waited = f"{target.timeout_s:g} s"
+        return CommandFailed(f"No answer from {target.address} within {waited}.", ExitCode.UNAVAILABLE)
+    sentence = error.details() or "The service gave no reason."
+    facts = [status.name, *_facts(details or b"", sentence)]
+    if request_id := _provenance(error).get("request_id"):
+        facts.append(f"request_id {request_id}")
+    return CommandFailed(f"{sentence} [{', '.join(facts)}]", _exit_code(status))
+
+
+def _no_answer(target: Target) -> CommandFailed:
+    how = " over TLS" if target.tls else ""
+    return CommandFailed(
+        f"No service answers at {target.address}{how}: start one with `forecast-grpc serve`, or name another with "
+        "--address.",
+        ExitCode.UNAVAILABLE,
+    )
+
+
+def _exit_code(status: grpc.StatusCode) -> ExitCode:
+    number: int = status.value[0]
+    known = number in {code.value for code in Code}
+    return EXIT_CODES.get(Code(number), ExitCode.FAILED) if known else ExitCode.FAILED
+
+
+def _facts(details: bytes, sentence: str) -> list[str]:
+    """What the rich details add to the sentence."""
+    facts: list[str] = []
+    for detail in status_pb2.Status.FromString(details).details:
+        facts.extend(_fact(detail, sentence))
+    return facts
+
+
+def _fact(detail: AnyMessage, sentence: str) -> list[str]:
+    info, bad, retry = (
+        error_details_pb2.ErrorInfo(),
+        error_details_pb2.BadRequest(),
+        error_details_pb2.RetryInfo(),
+    )
+    if detail.Unpack(info):
+        return [info.reason]
+    if detail.Unpack(retry):
+        return [f"retry after {retry.retry_delay.ToTimedelta().total_seconds():g} s"]
+    if detail.Unpack(bad):
+        violations = [f"{violation.field}: {violation.description}" for violation in bad.field_violations]
+        return [violation for violation in violations if violation not in sentence]
+    return []

@@ -1,0 +1,182 @@
+"""What the commands share: consoles, exit codes, the store option, errors as one sentence."""
+
+import json
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from typer.core import TyperGroup
+
+from forecast_grpc.errors import Code, ForecastError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from forecast_grpc.store import ModelStore
+
+
+class ExitCode(IntEnum):
+    """What a command tells the script that called it."""
+
+    DONE = 0
+    """All of it was done."""
+
+    FAILED = 1
+    """It was tried, and failed, or failed for some."""
+
+    USAGE = 2
+    """The command line, or the request that it made, cannot be served whatever the state of the world."""
+
+    NOT_FOUND = 3
+    """There is no such model or version."""
+
+    UNAVAILABLE = 4
+    """The store or the service does not answer, or is too busy: the same command may succeed later."""
+
+
+EXIT_CODES: Mapping[Code, ExitCode] = {
+    Code.INVALID_ARGUMENT: ExitCode.USAGE,
+    Code.NOT_FOUND: ExitCode.NOT_FOUND,
+    Code.UNAVAILABLE: ExitCode.UNAVAILABLE,
+    Code.RESOURCE_EXHAUSTED: ExitCode.UNAVAILABLE,
+    Code.DEADLINE_EXCEEDED: ExitCode.UNAVAILABLE,
+}
+"""The exit code of an error by its gRPC code; FAILED where none is named."""
+
+
+class CommandFailed(Exception):
+    """Ends a command with one sentence on standard error."""
+
+    def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
+        super().__init__(message)
+        self.code = code
+        """What the process ends with."""
+
+
+class Commands(TyperGroup):
+    """A group of commands that end in one sentence, not in a traceback, where an error was to be expected."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer names no public type for either.
+        """Runs the command; what it raises becomes a sentence and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except CommandFailed as exc:
+            end(str(exc), exc.code)
+        except ForecastError as exc:
+            end(exc.message + _cause(exc), EXIT_CODES.get(exc.code, ExitCode.FAILED))
+
+
+def end(message: str, code: ExitCode) -> NoReturn:
+    """Writes the sentence to standard error and ends the command."""
+    typer.echo(f"Error: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def _cause(error: ForecastError) -> str:
+    """What the system said, which is kept from callers of the service, but is what an operator needs."""
+    cause = error.__cause__
+    if not isinstance(error, StoreUnavailable) or not isinstance(cause, OSError):
+        return ""
+    return f" {cause.strerror}: {cause.filename}"
+
+
+class _Console(Console):
+    """A console that does not fold what it writes into a pipe or a file."""
+
+    @property
+    def width(self) -> int:
+        return super().width if self.is_terminal else 1_000
+
+    @width.setter
+    def width(self, width: int) -> None:
+        self._width = width
+
+
+def output() -> Console:
+    """For results: standard output."""
+    return _Console(highlight=False)
+
+
+def notes() -> Console:
+    """For everything else that people want to know: standard error."""
+    return _Console(stderr=True, highlight=False)
+
+
+def table(*columns: str, numbers: Iterable[str] = ()) -> Table:
+    """An empty table in the style of all of them; the columns in `numbers` are set to the right."""
+    made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    right = set(numbers)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """One object on one line of standard output, at once, so that a reader of the pipe sees it."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def progress() -> Progress:
+    """A bar on standard error, where that is a terminal."""
+    console = notes()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        envvar="FORECAST_GRPC_STORE",
+        metavar="FOLDER",
+        help="The folder that holds the models.",
+        show_default="the demo store",
+    ),
+]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs, one object a line.")]
+
+CustomerArgument = Annotated[
+    str, typer.Argument(metavar="CUSTOMER", help="The customer's name.", show_default=False)
+]
+
+
+def store_url(store: str | None) -> str:
+    """The store that is meant: the one named, or the demo store."""
+    from forecast_grpc.config import default_store
+
+    return store or str(default_store())
+
+
+def existing_store(store: str | None) -> "ModelStore":
+    """The store, which is there and can be read. Ends the command where it is not."""
+    url = store_url(store)
+    opened = _open(url)
+    try:
+        opened.check()
+    except StoreUnavailable as exc:
+        if not isinstance(exc.__cause__, FileNotFoundError):
+            raise
+        missing = (
+            f"no store at {url}" if store else "no demo store yet: build it with `forecast-grpc demo-store`"
+        )
+        raise CommandFailed(f"There is {missing}.", ExitCode.UNAVAILABLE) from exc
+    return opened
+
+
+def store_to_publish(store: str | None) -> "ModelStore":
+    """The same, but a folder that was named and does not exist is created."""
+    if store and _open(store).create():
+        notes().print(f"Created the store {store}.")
+    return existing_store(store)
+
+
+def _open(url: str) -> "ModelStore":
+    from forecast_grpc.store import open_store
+
+    try:
+        return open_store(url)
+    except ValueError as exc:
+        raise CommandFailed(str(exc), ExitCode.USAGE) from exc

@@ -1,0 +1,158 @@
+"""`forecast-grpc forecast`: a forecast from the running service."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from forecast_grpc.cli._common import (
+    CommandFailed,
+    CustomerArgument,
+    ExitCode,
+    JsonOption,
+    notes,
+    output,
+    print_json,
+    table,
+)
+
+if TYPE_CHECKING:
+    from forecast_grpc.cli._call import Reply
+
+_INTERVAL = "0.1,0.9"
+"""The quantile levels that a picture asks for by itself: an 80 % interval."""
+
+
+def forecast(  # noqa: PLR0913 - each is an option of the command.
+    customer: CustomerArgument,
+    values: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[VALUES]",
+            help="Observations, oldest first: 1,2,3 or @file.csv or - for standard input; nothing between two "
+            "commas, or nan, is a missing one. Without VALUES the forecast goes on from the end of training.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    horizon: Annotated[
+        int | None, typer.Option(help="Steps to forecast.", show_default="the model's own")
+    ] = None,
+    quantiles: Annotated[
+        str,
+        typer.Option(
+            metavar="LEVELS", help="Quantile levels to forecast too, such as 0.1,0.9.", show_default=False
+        ),
+    ] = "",
+    version: Annotated[
+        int | None, typer.Option(help="The version of the model.", show_default="the active one")
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(help="The column of the file to read, where it has several.", show_default=False),
+    ] = None,
+    address: Annotated[
+        str,
+        typer.Option(envvar="FORECAST_GRPC_ADDRESS", metavar="HOST:PORT", help="Where the service listens."),
+    ] = "127.0.0.1:9000",
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for the answer.")] = 10.0,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Call over TLS, as an Anyscale service wants it.")
+    ] = False,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="FORECAST_GRPC_TOKEN",
+            help="Bearer token to authenticate with; needs --tls.",
+            show_default=False,
+        ),
+    ] = None,
+    application: Annotated[
+        str | None, typer.Option(help="The Serve application, where several run there.", show_default=False)
+    ] = None,
+    as_json: JsonOption = False,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw history and forecast in the terminal.")] = False,
+    plot_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw them into a .png or .svg file.", show_default=False),
+    ] = None,
+) -> None:
+    """Ask the running service for a customer's forecast.
+
+    A picture has an 80 % interval unless you name other quantiles.
+    """
+    from forecast_grpc.cli._call import Target
+    from forecast_grpc.cli._call import forecast as call
+    from forecast_grpc.cli._values import levels, observations
+    from forecast_grpc.customer import require_customer_id
+
+    require_customer_id(customer)
+    if token and not tls:
+        raise CommandFailed("A token is sent over TLS only: add --tls.", ExitCode.USAGE)
+    drawing = plot or plot_file is not None
+    asked = quantiles or (_INTERVAL if drawing else "")
+    history = [] if values is None else observations(values, column)
+    request = _request(history, levels(asked) if asked else [], horizon, version)
+    target = Target(address=address, tls=tls, token=token, application=application, timeout_s=timeout)
+    reply = call(target, customer, request)
+    if as_json:
+        print_json(_as_json(reply))
+    else:
+        _print(reply)
+    if drawing:
+        _draw(reply, history, plot=plot, plot_file=plot_file)
+
+
+def _request(history: list[float], levels: list[float], horizon: int | None, version: int | None) -> Any:  # noqa: ANN401
+    from forecast_grpc.v1.forecast_pb2 import ForecastRequest
+
+    try:
+        return ForecastRequest(
+            sequence_data=history, quantile_levels=levels, horizon=horizon, model_version=version
+        )
+    except ValueError as exc:
+        raise CommandFailed(f"The request cannot be sent: {exc}.", ExitCode.USAGE) from exc
+
+
+def _as_json(reply: "Reply") -> dict[str, Any]:
+    """The answer as the HTTP door gives it, with the trailing metadata beside it."""
+    response = reply.response
+    model: dict[str, Any] = {
+        "version": response.model.version,
+        "family": response.model.family,
+        "sha256": response.model.sha256,
+    }
+    if response.model.HasField("trained_time"):
+        model["trained_time"] = response.model.trained_time.ToJsonString()
+    body: dict[str, Any] = {"customer_id": response.customer_id, "forecast": list(response.forecast)}
+    if response.quantiles:
+        body["quantiles"] = [
+            {"level": each.level, "values": list(each.values)} for each in response.quantiles
+        ]
+    return {**body, "model": model, **reply.provenance}
+
+
+def _print(reply: "Reply") -> None:
+    response = reply.response
+    names = ["step", "forecast", *(f"quantile {each.level:g}" for each in response.quantiles)]
+    rows = table(*names, numbers=names)
+    columns = [response.forecast, *(each.values for each in response.quantiles)]
+    for step, cells in enumerate(zip(*columns, strict=True), start=1):
+        rows.add_row(str(step), *(f"{cell:.6g}" for cell in cells))
+    output().print(rows)
+    model = response.model
+    where = ", ".join(f"{key} {value}" for key, value in sorted(reply.provenance.items()))
+    notes().print(f"{response.customer_id}: version {model.version}, {model.family}; {where}", style="dim")
+
+
+def _draw(reply: "Reply", history: list[float], *, plot: bool, plot_file: Path | None) -> None:
+    from forecast_grpc.cli._picture import Picture, to_file
+
+    picture = Picture.of(reply.response, history)
+    if plot_file is not None:
+        to_file(picture, plot_file)
+        notes().print(f"Drew {plot_file}.")
+    if plot:
+        from forecast_grpc.cli._terminal import in_terminal
+
+        typer.echo(in_terminal(picture))

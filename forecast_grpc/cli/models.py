@@ -1,0 +1,153 @@
+"""`forecast-grpc models`: what the store holds, and the way back to an older version."""
+
+from itertools import islice
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forecast_grpc.cli._common import (
+    CommandFailed,
+    CustomerArgument,
+    ExitCode,
+    JsonOption,
+    StoreOption,
+    existing_store,
+    notes,
+    output,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from forecast_grpc.store import ModelStore
+
+app = typer.Typer(
+    no_args_is_help=True, help="List the models of a store, show one, or go back to an older version."
+)
+
+_ROWS = 100
+"""Models that a list shows to people unless they ask for more."""
+
+
+@app.command("list", epilog="Example: forecast-grpc models list --prefix car-park")
+def list_models(
+    *,
+    prefix: Annotated[
+        str, typer.Option(help="Only customers whose names start so.", show_default=False)
+    ] = "",
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Models at most.", show_default=f"{_ROWS}; all of them with --json"),
+    ] = None,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """List the customers with their active models.
+
+    A model that cannot be served is listed with the reason.
+    """
+    from forecast_grpc.cli._describe import facts, models_table
+
+    opened = existing_store(store)
+    names = opened.customers(prefix=prefix)
+    shown = limit if limit or as_json else _ROWS
+    models = (facts(opened, name) for name in islice(names, shown))
+    if as_json:
+        for model in models:
+            print_json(model)
+        return
+    output().print(models_table(models))
+    if next(names, None):
+        notes().print(f"These are the first {shown}: see more with --limit, or others with --prefix.")
+
+
+@app.command(epilog="Example: forecast-grpc models show customer_123")
+def show(
+    customer: CustomerArgument,
+    *,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="The version.", show_default="the active one")
+    ] = None,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Show one model: its family, its horizon, its accuracy, its versions.
+
+    The artefact is verified on the way: a damaged one ends the command with exit code 1.
+    """
+    from forecast_grpc.cli._describe import describe, facts_table, load
+
+    opened = existing_store(store)
+    model = load(opened, customer, version)
+    shown = {
+        "customer_id": customer,
+        **describe(model.metadata),
+        "max_horizon": model.forecaster.max_horizon,
+        "versions": list(opened.versions(customer)),
+    }
+    if as_json:
+        print_json(shown)
+    else:
+        output().print(facts_table(shown))
+
+
+@app.command(epilog="Example: forecast-grpc models versions customer_123")
+def versions(customer: CustomerArgument, *, as_json: JsonOption = False, store: StoreOption = None) -> None:
+    """List every published version of a customer's model, the newest first, and which is active."""
+    from forecast_grpc.cli._describe import facts, versions_table
+
+    opened = existing_store(store)
+    numbers = reversed(opened.versions(customer))
+    active = _active(opened, customer)
+    models = (facts(opened, customer, number) for number in numbers)
+    if as_json:
+        for model in models:
+            print_json({**model, "active": model["model_version"] == active})
+    else:
+        output().print(versions_table(models, active))
+
+
+@app.command(epilog="Example: forecast-grpc models rollback customer_123 1")
+def rollback(
+    customer: CustomerArgument,
+    version: Annotated[
+        int | None, typer.Argument(min=1, help="The version.", show_default="the one before the active one")
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Make another version of a customer's model the active one.
+
+    No version is deleted: the way forward is the same command with the newer version. A version that cannot be
+    read is refused.
+    """
+    from forecast_grpc.cli._describe import load
+
+    opened = existing_store(store)
+    active = _active(opened, customer)
+    target = version or _before(opened, customer, active)
+    load(opened, customer, target)
+    opened.activate(customer, target)
+    if as_json:
+        print_json({"customer_id": customer, "model_version": target, "previous_version": active})
+    else:
+        output().print(
+            f"{customer} is served by version {target}" + (f", before by {active}." if active else ".")
+        )
+
+
+def _active(store: "ModelStore", customer: str) -> int | None:
+    """The active version; None where the active artefact cannot be read."""
+    from forecast_grpc.cli._describe import facts
+
+    active = facts(store, customer).get("model_version")
+    return active if isinstance(active, int) else None
+
+
+def _before(store: "ModelStore", customer: str, active: int | None) -> int:
+    if active is None:
+        raise CommandFailed(f"The active model of {customer} cannot be read: name a version to go back to.")
+    older = [number for number in store.versions(customer) if number < active]
+    if not older:
+        raise CommandFailed(f"{customer} has no version older than {active}.", ExitCode.NOT_FOUND)
+    return older[-1]
