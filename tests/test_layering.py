@@ -36,20 +36,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engine": CORE | {"wire"},
     "http": CORE | {"engine", "wire"},
     "service": CORE | {"engine", "http", "routing", "v1", "wire"},
-    # The roots, which nobody else knows: app puts the rest together, cluster starts it, people come in by cli.
+    # The roots: app puts the rest together, and only the commands, which start it, know app.
     "app": EVERYTHING,
-    "cluster": VALUES | {"app", "config", "routing"},
-    "cli": EVERYTHING | {"cluster"},
+    "cli": EVERYTHING | {"app"},
 }
 """For each room of the house (a module or a package of forecast_grpc): the other rooms that it may import."""
 
 MAY_USE: dict[str, set[str]] = {
     "google": {"wire", "service", "v1", "cli"},
-    "grpc": {"cli", "cluster", "service", "v1"},
-    "grpc_health": {"cli", "cluster", "service"},
+    "grpc": {"cli", "service", "v1"},
+    "grpc_health": {"cli", "service"},
     "fastapi": {"http", "service", "app"},
     "starlette": {"http", "service"},
-    "ray": {"app", "cli", "cluster", "http", "loading", "routing", "service", "telemetry"},
+    "ray": {"app", "cli", "http", "loading", "routing", "service", "telemetry"},
     "safetensors": {"artefact"},
     "typer": {"cli"},
 }
