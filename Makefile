@@ -1,5 +1,5 @@
 # `make` alone lists the targets. Variables: ARGS goes to the command behind a target, PYTHON names the Python that
-# .venv is made from, BUF a buf of your own in place of the one from npm.
+# .venv is made from, BENCHMARKS the benchmarks to run, BUF a buf of your own in place of the one from npm.
 .DEFAULT_GOAL := help
 VENV := .venv
 TOOLS := .tools
@@ -12,6 +12,8 @@ BUF ?= $(TOOLS)/buf-$(BUF_VERSION)/node_modules/.bin/buf
 UV ?= $(TOOLS)/uv-$(UV_VERSION)/bin/uv
 PY := $(VENV)/bin/python
 
+# The scripts among benchmarks/: each has a main.
+BENCHMARKS ?= $(patsubst benchmarks/%.py,%,$(shell grep -ls '^if __name__' benchmarks/*.py))
 CHECKS := check-format check-lint check-types check-protos check-breaking check-generated
 
 .PHONY: help setup serve test check format gen bench lock clean $(CHECKS)
@@ -63,8 +65,8 @@ format: setup $(BUF)  ## Format the code and the protos, and mend what lint can 
 gen: setup $(BUF)  ## Generate forecast_grpc/v1 anew from protos/
 	@$(PY) tools/generate.py $(BUF)
 
-bench: setup  ## Run the benchmarks; they write tables and plots
-	@exec $(PY) -m benchmarks $(ARGS)
+bench: setup  ## Run the benchmarks, which write tables and plots (BENCHMARKS=throughput for one of them)
+	@set -e; for name in $(BENCHMARKS); do echo "--- $$name"; $(PY) -m benchmarks.$$name $(ARGS); done
 
 lock: $(UV)  ## Write requirements.txt anew from pyproject.toml (ARGS=--upgrade for the newest versions)
 	@$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
