@@ -91,10 +91,14 @@ def _counterpart(low: float, levels: dict[float, list[float]]) -> float | None:
     return next((high for high in levels if math.isclose(low + high, 1, abs_tol=1e-9)), None)
 
 
-def to_file(picture: Picture, path: Path) -> None:
-    """Draws it into a PNG or SVG file. Ends the command where that cannot be."""
+def require_suffix(path: Path) -> None:
+    """Ends the command where the file's name is not one of a picture."""
     if path.suffix.lower() not in _SUFFIXES:
         raise CommandFailed(f"A picture goes into a .png or .svg file, not into {path}.", ExitCode.USAGE)
+
+
+def to_file(picture: Picture, path: Path) -> None:
+    """Draws it into a file. Ends the command where that cannot be."""
     try:
         from matplotlib.figure import Figure
     except ImportError as exc:

@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,8 +22,8 @@ _BLUE, _ORANGE, _SAND = 75, 208, 180
 _SHADES = "░▒▓"
 
 
-def in_terminal(picture: Picture) -> str:
-    """The picture, as wide as the terminal but not wider than 100 characters; in colours where it is one."""
+def in_terminal(picture: Picture, *, colours: bool) -> str:
+    """The picture, as wide as the terminal but not wider than 100 characters."""
     try:
         import plotext
     except ImportError as exc:
@@ -40,7 +39,7 @@ def in_terminal(picture: Picture) -> str:
     places = _ticks((picture.past or picture.future)[0], picture.future[-1])
     figure.ruler("x").ticks(places, [str(place) for place in places])
     text = f"{figure.build().string().rstrip()}\n{_legend(picture)}"
-    return text if sys.stdout.isatty() else str(plotext.uncolorize(text))
+    return text if colours else str(plotext.uncolorize(text))
 
 
 def _shades(plotext: Any, picture: Picture) -> Iterator[Any]:  # noqa: ANN401 - plotext has no types.

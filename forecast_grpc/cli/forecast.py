@@ -17,6 +17,8 @@ from forecast_grpc.cli._common import (
 )
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from forecast_grpc.cli._call import Reply
 
 _INTERVAL = "0.1,0.9"
@@ -90,6 +92,10 @@ def forecast(  # noqa: PLR0913 - each is an option of the command.
     if token and not tls:
         raise CommandFailed("A token is sent over TLS only: add --tls.", ExitCode.USAGE)
     drawing = plot or plot_file is not None
+    if plot_file is not None:
+        from forecast_grpc.cli._picture import require_suffix
+
+        require_suffix(plot_file)
     asked = quantiles or (_INTERVAL if drawing else "")
     history = [] if values is None else observations(values, column)
     request = _request(history, levels(asked) if asked else [], horizon, version)
@@ -100,7 +106,8 @@ def forecast(  # noqa: PLR0913 - each is an option of the command.
     else:
         _print(reply)
     if drawing:
-        _draw(reply, history, plot=plot, plot_file=plot_file)
+        # With --json standard output is for programs alone.
+        _draw(reply, history, notes() if as_json else output(), plot=plot, plot_file=plot_file)
 
 
 def _request(history: list[float], levels: list[float], horizon: int | None, version: int | None) -> Any:  # noqa: ANN401
@@ -145,7 +152,9 @@ def _print(reply: "Reply") -> None:
     notes().print(f"{response.customer_id}: version {model.version}, {model.family}; {where}", style="dim")
 
 
-def _draw(reply: "Reply", history: list[float], *, plot: bool, plot_file: Path | None) -> None:
+def _draw(
+    reply: "Reply", history: list[float], console: "Console", *, plot: bool, plot_file: Path | None
+) -> None:
     from forecast_grpc.cli._picture import Picture, to_file
 
     picture = Picture.of(reply.response, history)
@@ -155,4 +164,5 @@ def _draw(reply: "Reply", history: list[float], *, plot: bool, plot_file: Path |
     if plot:
         from forecast_grpc.cli._terminal import in_terminal
 
-        typer.echo(in_terminal(picture))
+        drawn = in_terminal(picture, colours=console.is_terminal)
+        typer.echo(drawn, err=console.stderr)

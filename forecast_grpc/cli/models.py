@@ -124,8 +124,9 @@ def rollback(
     from forecast_grpc.cli._describe import load
 
     opened = existing_store(store)
+    published = opened.versions(customer)
     active = _active(opened, customer)
-    target = version or _before(opened, customer, active)
+    target = version or _before(customer, active, published)
     load(opened, customer, target)
     opened.activate(customer, target)
     if as_json:
@@ -144,10 +145,10 @@ def _active(store: "ModelStore", customer: str) -> int | None:
     return active if isinstance(active, int) else None
 
 
-def _before(store: "ModelStore", customer: str, active: int | None) -> int:
+def _before(customer: str, active: int | None, versions: tuple[int, ...]) -> int:
     if active is None:
         raise CommandFailed(f"The active model of {customer} cannot be read: name a version to go back to.")
-    older = [number for number in store.versions(customer) if number < active]
+    older = [number for number in versions if number < active]
     if not older:
         raise CommandFailed(f"{customer} has no version older than {active}.", ExitCode.NOT_FOUND)
     return older[-1]

@@ -1,0 +1,78 @@
+"""A small server of ForecastService: the real wire, store, artefacts and models behind a bare gRPC server.
+
+It stands in for the deployment where a test is about the caller, and answers as it does, without Ray.
+"""
+
+from collections.abc import Iterator
+from concurrent import futures
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from forecast_grpc import artefact
+from forecast_grpc.domain import Answer, CacheTier, RequestLimits
+from forecast_grpc.errors import ForecastError
+from forecast_grpc.forecasting import answer
+from forecast_grpc.store import open_store
+from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
+from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceServicer, add_ForecastServiceServicer_to_server
+from forecast_grpc.wire import answer_to_proto, error_to_status, query_from_proto
+
+LIMITS = RequestLimits(max_sequence_length=10_000, max_horizon=1_000, max_quantile_levels=100)
+
+
+@dataclass
+class FakeService(ForecastServiceServicer):
+    """Answers from a store. Keeps the metadata of the calls that came."""
+
+    store: Path
+    address: str = ""
+    seen: list[dict[str, str | bytes]] = field(default_factory=list)
+
+    def Forecast(self, request: ForecastRequest, context: grpc.ServicerContext) -> ForecastResponse:  # noqa: N802
+        """See the proto."""
+        metadata = dict(context.invocation_metadata())
+        self.seen.append(metadata)
+        trailing: list[tuple[str, str | bytes]] = [
+            ("request_id", "request-1"),
+            ("forecast-replica", "fake-1"),
+            ("forecast-cache", "cold"),
+        ]
+        try:
+            response = self._answer(str(metadata.get("multiplexed_model_id", "")), request)
+        except ForecastError as exc:
+            context.set_code(getattr(grpc.StatusCode, exc.code.name))
+            context.set_details(exc.message)
+            trailing.append(("grpc-status-details-bin", error_to_status(exc)))
+            response = ForecastResponse()
+        context.set_trailing_metadata(tuple(trailing))
+        return response
+
+    def _answer(self, customer_id: str, request: ForecastRequest) -> ForecastResponse:
+        query = query_from_proto(request, LIMITS)
+        data = open_store(str(self.store)).read(customer_id, version=query.model_version).data
+        model = artefact.decode(data, customer_id)
+        result = answer(model, query, max_horizon=LIMITS.max_horizon)
+        return answer_to_proto(
+            Answer(customer_id=customer_id, result=result, metadata=model.metadata, tier=CacheTier.COLD)
+        )
+
+
+@contextmanager
+def serving(store: Path, credentials: grpc.ServerCredentials | None = None) -> Iterator[FakeService]:
+    """The service on a free port of 127.0.0.1, which it says in `address`."""
+    service = FakeService(store)
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    add_ForecastServiceServicer_to_server(service, server)
+    if credentials is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+    service.address = f"127.0.0.1:{port}"
+    server.start()
+    try:
+        yield service
+    finally:
+        server.stop(None).wait()
