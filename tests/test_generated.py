@@ -180,6 +180,7 @@ def check(clone: Path, target: str) -> subprocess.CompletedProcess[str]:
     found = sorted(ROOT.glob(".tools/buf-*/node_modules/.bin/buf"))
     if not found and "CI" not in os.environ:
         pytest.skip("buf is not installed: `make check` installs it")
+    assert found, "buf is not installed: `make check` installs it"
     arguments = ["make", target, f"BUF={found[-1]}", f"PY={sys.executable}"]
     return subprocess.run(arguments, cwd=clone, capture_output=True, text=True, check=False)
 
