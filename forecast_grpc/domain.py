@@ -158,3 +158,39 @@ class ServedModel:
 
     nbytes: int
     """Resident size of the decoded model in bytes, as far as we can count it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLimits:
+    """How much one request may ask for."""
+
+    max_sequence_length: int
+    """Observations."""
+
+    max_horizon: int
+    """Steps."""
+
+    max_quantile_levels: int
+    """Quantile levels."""
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Bytes of a JSON body that any acceptable request fits in: 64 for a number is ample."""
+        return 64 * (self.max_sequence_length + self.max_quantile_levels) + 4_096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A forecast with its provenance, as every wire sends it."""
+
+    customer_id: str
+    """Whose model answered."""
+
+    result: ForecastResult
+    """What it answered."""
+
+    metadata: ModelMetadata
+    """Which model it was."""
+
+    tier: CacheTier
+    """Where the replica had it."""

@@ -1,0 +1,96 @@
+"""The composition root: settings -> store -> loader -> engine -> service -> Serve application.
+
+`forecast_grpc.app:app` is what `serve run`, a Serve config file and `anyscale service deploy` import.
+"""
+
+from ray.serve import Application, deployment
+from ray.serve.config import BackpressureConfig, RequestRouterConfig
+from ray.serve.schema import LoggingConfig
+
+from forecast_grpc import artefact
+from forecast_grpc.config import DEPLOYMENT_NAME, Settings
+from forecast_grpc.domain import RequestLimits
+from forecast_grpc.engine import Engine
+from forecast_grpc.loading import HotSet, LoadLimits, ModelCache, ModelLoader
+from forecast_grpc.routing.haproxy import haproxy_enabled
+from forecast_grpc.routing.router import CUSTOMER_ROUTER
+from forecast_grpc.service import ForecastingService, GetModel
+from forecast_grpc.store import open_store
+from forecast_grpc.telemetry import TagValues, Telemetry
+from forecast_grpc.telemetry.ray_sink import RayMetrics, log_writer
+
+
+def app(settings: Settings) -> Application:
+    """The Serve application. Ray fills `settings` from the `args` of a config file."""
+    service = deployment(
+        name=DEPLOYMENT_NAME,
+        num_replicas=settings.num_replicas,
+        max_ongoing_requests=settings.max_ongoing_requests,
+        max_queued_requests=settings.max_queued_requests,
+        ray_actor_options={"num_cpus": settings.num_cpus_per_replica},
+        request_router_config=_router_config(),
+        backpressure_config=BackpressureConfig(status_code=429, retry_after_s=1),
+        # Our own line stands for each request: Ray's would say less and cost more.
+        logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
+    )(ForecastingService)
+    application: Application = service.bind(settings, compose)
+    return application
+
+
+def compose(settings: Settings, replica: str, get_model: GetModel) -> Engine:
+    """Puts the parts of one replica together; runs in the replica."""
+    cache = ModelCache(settings.max_warm_bytes)
+    telemetry = Telemetry(
+        sink=RayMetrics(),
+        log=log_writer(replica),
+        log_requests=settings.log_requests,
+        facts={"replica": replica},
+        gauges=lambda: _gauges(cache, loader),
+    )
+    loader = ModelLoader(
+        store=open_store(settings.store),
+        decode=artefact.decode,
+        cache=cache,
+        telemetry=telemetry,
+        limits=_load_limits(settings),
+    )
+    hot = HotSet(loader=loader, cache=cache, telemetry=telemetry, get_model=get_model)
+    return Engine(replica=replica, limits=_request_limits(settings), hot=hot, telemetry=telemetry)
+
+
+def _router_config() -> RequestRouterConfig:
+    """Affinity in Ray's router. Behind HAProxy, which never asks it, Ray refuses a router that is not its own."""
+    return (
+        RequestRouterConfig()
+        if haproxy_enabled()
+        else RequestRouterConfig.model_validate({"request_router_class": CUSTOMER_ROUTER})
+    )
+
+
+def _load_limits(settings: Settings) -> LoadLimits:
+    return LoadLimits(
+        max_concurrent=settings.max_concurrent_loads,
+        max_waiting=settings.max_waiting_loads,
+        store_timeout_s=settings.store_timeout_s,
+        request_timeout_s=settings.request_timeout_s,
+        refresh_interval_s=settings.refresh_interval_s,
+    )
+
+
+def _request_limits(settings: Settings) -> RequestLimits:
+    return RequestLimits(
+        max_sequence_length=settings.max_sequence_length,
+        max_horizon=settings.max_horizon,
+        max_quantile_levels=settings.max_quantile_levels,
+    )
+
+
+def _gauges(cache: ModelCache, loader: ModelLoader) -> dict[tuple[str, TagValues], float]:
+    """What is in memory at this moment."""
+    return {
+        ("models", (("tier", "hot"),)): cache.hot_count,
+        ("models", (("tier", "warm"),)): cache.warm_count,
+        ("warm_bytes", ()): cache.warm_bytes,
+        ("warm_evictions", ()): cache.evictions,
+        ("loads_in_flight", ()): loader.loads_in_flight,
+    }

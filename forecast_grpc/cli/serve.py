@@ -1,0 +1,142 @@
+"""`forecast-grpc serve`: the service on this machine, in the foreground."""
+
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from forecast_grpc.cli._cluster import Endpoints, IngressMode, free_port, haproxy_available, running
+from forecast_grpc.cli._common import CommandFailed, ExitCode, StoreOption, existing_store, notes
+from forecast_grpc.config import GRPC_PORT, HTTP_PORT, Settings, default_store
+
+_INTERRUPTED = 128 + 2
+"""What a shell calls the end by SIGINT."""
+
+_SAMPLE = '{"sequence_data":[100,102,98,105,110,108,112,115,118,120]}'
+
+
+def serve(  # noqa: PLR0913 - its options are many, and each is a parameter
+    *,
+    store: StoreOption = None,
+    ingress: Annotated[
+        IngressMode, typer.Option(help="How requests come in: straight into the replicas, or by Ray's proxy.")
+    ] = IngressMode.HAPROXY,
+    host: Annotated[str, typer.Option(help="The address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    grpc_port: Annotated[
+        int, typer.Option(help="Where to listen for gRPC; 0 for any free port.")
+    ] = GRPC_PORT,
+    http_port: Annotated[
+        int, typer.Option(help="Where to listen for HTTP; 0 for any free port.")
+    ] = HTTP_PORT,
+    metrics_port: Annotated[int, typer.Option(help="Where Prometheus may scrape; 0 for any free port.")] = 0,
+    num_replicas: Annotated[int | None, typer.Option(help="Replicas to run.", show_default="1")] = None,
+    max_hot_models: Annotated[
+        int | None,
+        typer.Option(help="Customers that Ray's multiplexer holds a replica.", show_default="1000"),
+    ] = None,
+    prewarm: Annotated[
+        str | None, typer.Option(metavar="CUSTOMER,...", help="Customers to load before traffic comes.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Any other setting; see docs/settings.md. Repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Starts the service in the foreground; Ctrl-C stops it and all that it started."""
+    named = {
+        "num_replicas": num_replicas,
+        "max_hot_models": max_hot_models,
+        "prewarm": prewarm,
+        "store": store,
+    }
+    settings = _settings({name: value for name, value in named.items() if value is not None}, setting or [])
+    _require_store(settings.store)
+    endpoints = Endpoints(
+        host=host,
+        grpc_port=grpc_port or free_port(),
+        http_port=http_port or free_port(),
+        metrics_port=metrics_port or free_port(),
+    )
+    ready = False
+    try:
+        with (
+            notes().status("starting") as status,
+            running(settings, endpoints, _usable(ingress), progress=status.update) as logs,
+        ):
+            status.stop()
+            _print_ready(settings, endpoints, logs)
+            ready = True
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        notes().print("Stopped.")
+        raise typer.Exit(0 if ready else _INTERRUPTED) from None
+
+
+def _settings(named: dict[str, Any], assignments: list[str]) -> Settings:
+    """The settings from the command line, over those from the environment."""
+    from pydantic import ValidationError
+
+    for assignment in assignments:
+        name, equals, value = assignment.partition("=")
+        if not equals or name not in Settings.model_fields:
+            known = ", ".join(Settings.model_fields)
+            raise CommandFailed(
+                f"--set {assignment}: expected NAME=VALUE, the names being {known}.", ExitCode.USAGE
+            )
+        named[name] = value
+    try:
+        return Settings(**named)
+    except ValidationError as exc:
+        first = exc.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        raise CommandFailed(f"The setting {name} is wrong: {first['msg']}.", ExitCode.USAGE) from exc
+
+
+def _require_store(url: str) -> None:
+    """Ends the command where there is no store; builds the demo store where that is what is missing."""
+    if url == str(default_store()) and not Path(url).exists():
+        from forecast_grpc.cli.demo_store import build_demo_store
+
+        build_demo_store()
+    existing_store(url)
+
+
+def _usable(ingress: IngressMode) -> IngressMode:
+    if ingress is IngressMode.HAPROXY and not haproxy_available():
+        notes().print(
+            "There is no HAProxy for this machine: requests come in by Ray's proxy (--ingress proxy)."
+        )
+        return IngressMode.PROXY
+    return ingress
+
+
+def _print_ready(settings: Settings, endpoints: Endpoints, logs: Path) -> None:
+    """One line that says `ready`, then what to try."""
+    grpc_address = f"{endpoints.host}:{endpoints.grpc_port}"
+    http_address = f"http://{endpoints.host}:{endpoints.http_port}"
+    customer = _a_customer(settings.store)
+    lines = (
+        f"ready: gRPC on {grpc_address}, HTTP on {http_address} (its API: {http_address}/docs)",
+        f"store: {settings.store}",
+        f"metrics: http://{endpoints.host}:{endpoints.metrics_port}/metrics",
+        f"logs: {logs}",
+        "",
+        "Try:",
+        f"grpcurl -plaintext -H 'multiplexed_model_id: {customer}' -d '{_SAMPLE}' "
+        f"{grpc_address} forecast.v1.ForecastService/Forecast",
+        f"curl -H 'serve_multiplexed_model_id: {customer}' -d '{_SAMPLE}' {http_address}/",
+        f"forecast-grpc forecast {customer} --plot --address {grpc_address}",
+    )
+    typer.echo("\n".join(lines))
+
+
+def _a_customer(url: str) -> str:
+    """The customer to show: the tutorial's where there is one, else the store's first."""
+    from forecast_grpc.store import open_store
+
+    return next(open_store(url).customers(prefix="customer_123"), None) or next(
+        open_store(url).customers(), "CUSTOMER"
+    )

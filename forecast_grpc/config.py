@@ -1,0 +1,98 @@
+"""Every setting of a replica: its unit, its default, its meaning. Nothing else in the house has defaults.
+
+A setting comes from the `args` of a Serve config file, from the command line of `forecast-grpc serve`, or from
+`FORECAST_GRPC_<NAME>` in the environment, in this order of precedence.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from platformdirs import user_data_path
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DISTRIBUTION = "forecast-grpc"
+"""The name of this package where packages are installed from."""
+
+GRPC_PORT = 9000
+"""Where `forecast-grpc serve` listens for gRPC unless told otherwise."""
+
+HTTP_PORT = 8000
+"""Where `forecast-grpc serve` listens for HTTP unless told otherwise."""
+
+DEPLOYMENT_NAME = "ForecastingService"
+"""The name of the Serve deployment, for `serve.get_deployment_handle`."""
+
+APPLICATION_NAME = "default"
+"""The name of the Serve application, for the metadata `application`."""
+
+
+def default_store() -> Path:
+    """The folder of the demo store: what every command uses where no store is named."""
+    return user_data_path("forecast-grpc") / "demo-store"
+
+
+def _split(value: object) -> object:
+    """A comma-separated text as a tuple, so that lists can stand in the environment and on a command line."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+class Settings(BaseSettings):
+    """The settings of a replica."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FORECAST_GRPC_", extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
+
+    store: str = Field(default_factory=lambda: str(default_store()))
+    """Where the models are: a folder."""
+
+    num_replicas: int = Field(1, ge=1)
+    """Replicas to run."""
+
+    num_cpus_per_replica: float = Field(0.5, gt=0)
+    """Cores that Ray sets aside for a replica when it decides where to place it; no limit on what it may use."""
+
+    max_hot_models: int = Field(1_000, ge=1)
+    """Customers that Ray's multiplexer holds in each replica. Its cost grows with this number even when idle."""
+
+    max_warm_bytes: int = Field(256 * 2**20, ge=0)
+    """Bytes of decoded models that a replica keeps beside the hot ones."""
+
+    prewarm: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    """Customers to load before a replica takes traffic, separated by commas."""
+
+    refresh_interval_s: float = Field(10.0, gt=0)
+    """Seconds after which a model that is asked for is checked against the store, behind the request's back."""
+
+    store_timeout_s: float = Field(5.0, gt=0)
+    """Seconds that the store may take over one model before the request fails as STORE_UNAVAILABLE."""
+
+    request_timeout_s: float = Field(30.0, gt=0)
+    """Seconds that a request may wait for its model before it fails with DEADLINE_EXCEEDED."""
+
+    max_concurrent_loads: int = Field(64, ge=1)
+    """Models that a replica loads at the same time."""
+
+    max_waiting_loads: int = Field(10_000, ge=1)
+    """Models that may wait to be loaded; a request for one more is refused as OVERLOADED."""
+
+    max_ongoing_requests: int = Field(256, ge=1)
+    """Requests that a replica handles at the same time; more are queued."""
+
+    max_queued_requests: int = Field(2_000, ge=-1)
+    """Requests that may wait for a replica; more are refused with RESOURCE_EXHAUSTED. -1 for no limit."""
+
+    max_sequence_length: int = Field(10_000, ge=1)
+    """Observations that one request may hold."""
+
+    max_horizon: int = Field(1_000, ge=1)
+    """Steps that one request may ask for."""
+
+    max_quantile_levels: int = Field(100, ge=1)
+    """Quantile levels that one request may ask for."""
+
+    log_requests: bool = True
+    """Whether each request leaves its line in the log."""

@@ -1,0 +1,103 @@
+"""One path below the wire: from a customer and a decoded request to an answer, the same for every door."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from forecast_grpc.customer import require_customer_id
+from forecast_grpc.domain import Answer, CacheTier, ForecastQuery, RequestLimits
+from forecast_grpc.errors import ForecastError, InternalError
+from forecast_grpc.forecasting import answer
+from forecast_grpc.loading import HotSet
+from forecast_grpc.telemetry import Facts, Telemetry
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One request on its way through a replica."""
+
+    protocol: str
+    """`grpc`, `http` or `handle`."""
+
+    request_id: str
+    """What the caller gets as `request_id`."""
+
+    tier: CacheTier | None = None
+    """Where the model was; None as long as none was reached."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What answers requests in a replica. Put together by `app`."""
+
+    replica: str
+    """The replica's name, as callers get it in `forecast-replica`."""
+
+    limits: RequestLimits
+    """How much one request may ask for."""
+
+    hot: HotSet
+    """The models."""
+
+    telemetry: Telemetry
+    """Metrics and log."""
+
+    async def forecast(
+        self, call: Call, customer_id: str, decode: Callable[[], ForecastQuery]
+    ) -> Answer | ForecastError:
+        """The answer to a request, or the error that its caller is to get.
+
+        Raises nothing but CancelledError, when the caller has gone away: an exception that goes through Ray Serve
+        loses its details on the way and leaves a traceback in the log for each bad request.
+        """
+        started = time.perf_counter()
+        outcome: Answer | ForecastError | None = None
+        self.telemetry.in_flight += 1
+        try:
+            outcome = await self._answer(call, customer_id, decode)
+        except ForecastError as exc:
+            outcome = exc
+        except Exception as exc:  # noqa: BLE001 - logged whole, and the caller gets INTERNAL
+            self.telemetry.failure(call.request_id, exc)
+            outcome = InternalError(call.request_id)
+        finally:
+            self.telemetry.in_flight -= 1
+            self._record(call, customer_id, outcome, time.perf_counter() - started)
+        return outcome
+
+    async def prewarm(self, customer_ids: tuple[str, ...]) -> None:
+        """Loads customers before traffic comes. One that cannot be loaded is logged, and holds up nobody."""
+        await asyncio.gather(*map(self.hot.acquire, customer_ids), return_exceptions=True)
+
+    async def _answer(self, call: Call, customer_id: str, decode: Callable[[], ForecastQuery]) -> Answer:
+        require_customer_id(customer_id)
+        query = decode()
+        acquired = await self.hot.acquire(customer_id, query.model_version)
+        call.tier = acquired.tier
+        result = answer(acquired.model, query, max_horizon=self.limits.max_horizon)
+        return Answer(
+            customer_id=customer_id, result=result, metadata=acquired.model.metadata, tier=acquired.tier
+        )
+
+    def _record(
+        self, call: Call, customer_id: str, outcome: Answer | ForecastError | None, seconds: float
+    ) -> None:
+        facts: Facts = {"request_id": call.request_id, "customer_id": customer_id}
+        code, reason = "CANCELLED", ""
+        if isinstance(outcome, Answer):
+            code = "OK"
+            facts["model_version"] = outcome.metadata.model_version
+            facts["family"] = outcome.metadata.family
+            facts["horizon"] = len(outcome.result.forecast)
+        elif outcome is not None:
+            code, reason = outcome.code.name, outcome.reason
+            facts["message"] = outcome.message
+        self.telemetry.request(
+            protocol=call.protocol,
+            code=code,
+            reason=reason,
+            cache=call.tier or "",
+            duration_s=seconds,
+            facts=facts,
+        )

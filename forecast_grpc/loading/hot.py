@@ -1,0 +1,94 @@
+"""The hot models, and the only place that knows how Ray's multiplexer wants to be treated.
+
+`@serve.multiplexed` decides which customers a replica holds and counts them in Ray's metrics. Its body runs under
+one lock for the whole replica and must take microseconds, so a model is loaded *before* the multiplexer is
+entered and handed in through a context variable.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from forecast_grpc.domain import CacheTier, ServedModel
+from forecast_grpc.loading.cache import ModelCache, ModelSlot
+from forecast_grpc.loading.loader import ModelLoader
+from forecast_grpc.telemetry import Telemetry
+
+_arriving: ContextVar[ModelSlot] = ContextVar("arriving_model")
+"""The loaded model that the multiplexer is about to be given."""
+
+
+class HotModel:
+    """What the multiplexer holds for a customer: a lease on a slot, handed back when Ray evicts it."""
+
+    def __init__(self, slot: ModelSlot, on_evict: Callable[[ModelSlot], None]) -> None:
+        self.slot = slot
+        """The model's place in memory."""
+
+        async def evicted() -> None:
+            on_evict(slot)
+
+        # Ray calls `__del__` of what it evicts, and awaits it if it is a coroutine function. On the instance it
+        # is invisible to Python's own finalisation, which would call it a second time.
+        self.__del__ = evicted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acquired:
+    """A model that a request may use for as long as it holds this."""
+
+    model: ServedModel
+    """The model."""
+
+    tier: CacheTier
+    """Where it was when the request came."""
+
+
+class HotSet:
+    """Gets the model of a request: through the multiplexer for the active version, beside it for a pinned one."""
+
+    def __init__(
+        self,
+        *,
+        loader: ModelLoader,
+        cache: ModelCache,
+        telemetry: Telemetry,
+        get_model: Callable[[str], Awaitable[HotModel]],
+    ) -> None:
+        """`get_model` is the `@serve.multiplexed` loader, whose body is to return `admit(customer_id)`."""
+        self._loader = loader
+        self._cache = cache
+        self._telemetry = telemetry
+        self._get_model = get_model
+
+    async def acquire(self, customer_id: str, version: int | None = None) -> Acquired:
+        """The customer's model in this version (None: the active one). Raises as `ModelLoader.load` does."""
+        slot = self._loader.lookup(customer_id, version)
+        tier = CacheTier.COLD if slot is None else slot.tier
+        self._telemetry.cache_request(tier)
+        if slot is None:
+            slot = await self._loader.load(customer_id, version)
+        if version is None:
+            if tier is CacheTier.HOT:
+                await self._touch(slot)
+            else:
+                # Ray leaks the customer of a caller that is cancelled while it waits for the lock.
+                await asyncio.shield(self._touch(slot))
+        return Acquired(model=slot.model, tier=tier)
+
+    def admit(self, customer_id: str) -> HotModel:
+        """The body of the `@serve.multiplexed` loader: the lease on the customer's model, loaded by now."""
+        slot = _arriving.get()
+        assert slot.key == (customer_id, None)  # noqa: S101 - set by `_touch`, the only caller of the loader
+        self._cache.promote(slot)
+        return HotModel(slot, self._evicted)
+
+    def _evicted(self, slot: ModelSlot) -> None:
+        self._cache.demote(slot)
+        self._telemetry.unloaded(slot.key[0], slot.model.metadata.model_version)
+
+    async def _touch(self, slot: ModelSlot) -> None:
+        """Makes the slot the multiplexer's most recently used one, or hands it over if it is not held yet."""
+        _arriving.set(slot)
+        await self._get_model(slot.key[0])

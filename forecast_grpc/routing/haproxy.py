@@ -1,0 +1,43 @@
+"""Affinity behind HAProxy. Imports nothing of Ray, whose settings must be in the environment before its import."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+MAX_LOAD_PERCENT = 150
+"""A replica with more than this share of the average load passes new requests on to the next one."""
+
+# gRPC sends `multiplexed_model_id`, HTTP `serve_multiplexed_model_id`; both end alike. `req.hdrs` is all headers
+# as text; the first expression cuts up to the customer, the second after it. The line breaks are real: Ray renders
+# the value unescaped behind `balance `, so that it can carry the two hash settings along.
+HAPROXY_BALANCE = (
+    r"""hash 'req.hdrs,regsub("(?is)^.*multiplexed_model_id: *",""),regsub("(?s)[\r\n].*","")'"""
+    f"\n    hash-type consistent\n    hash-balance-factor {MAX_LOAD_PERCENT}"
+)
+"""What Ray renders behind `balance ` in HAProxy's configuration: consistent hashing with bounded load."""
+
+PORT_VARIABLES = (
+    "RAY_SERVE_HAPROXY_METRICS_PORT",
+    "RAY_SERVE_HAPROXY_STATS_PORT",
+    "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT",
+    "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
+)
+"""Ports that this mode opens beside those of the service."""
+
+
+def haproxy_enabled() -> bool:
+    """Whether this process belongs to a Ray cluster behind HAProxy."""
+    return os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "1"
+
+
+def haproxy_environment(folder: Path) -> Mapping[str, str]:
+    """The environment that puts Ray Serve behind HAProxy, with HAProxy's files in `folder`."""
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_BALANCE_ALGORITHM": HAPROXY_BALANCE,
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(folder / "server-state"),
+    }

@@ -1,0 +1,94 @@
+"""Answers to both wires."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from forecast_grpc.domain import Answer
+from forecast_grpc.v1.forecast_pb2 import ForecastResponse, ModelRef, QuantileForecast
+
+
+def answer_to_proto(answer: Answer) -> ForecastResponse:
+    """The gRPC response."""
+    result, metadata = answer.result, answer.metadata
+    response = ForecastResponse(
+        customer_id=answer.customer_id,
+        forecast=result.forecast.tolist(),
+        model=ModelRef(version=metadata.model_version, family=metadata.family, sha256=metadata.sha256),
+    )
+    if metadata.trained_time is not None:
+        response.model.trained_time.FromDatetime(metadata.trained_time)
+    if result.quantiles:
+        response.quantiles.extend(
+            QuantileForecast(level=quantile.level, values=quantile.values.tolist())
+            for quantile in result.quantiles
+        )
+    return response
+
+
+class QuantileBody(BaseModel):
+    """The forecast at one quantile level."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    level: float
+    """As it was asked for."""
+
+    values: list[float]
+    """One value a step, nearest step first."""
+
+
+class ModelBody(BaseModel):
+    """The model that answered."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, protected_namespaces=())
+
+    version: int
+    """Counted from 1 within a customer."""
+
+    family: str
+    """`trend`, `seasonal_naive`, `theta` or `linear`."""
+
+    sha256: str
+    """Digest of the model's tensor bytes."""
+
+    trained_time: str | None = None
+    """When the model was fitted, RFC 3339."""
+
+
+class AnswerBody(BaseModel):
+    """The JSON body of a forecast: the fields of `forecast.v1.ForecastResponse` that are set."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    customer_id: str
+    """The customer whose model answered."""
+
+    forecast: list[float]
+    """The point forecast, one value a step, nearest step first."""
+
+    quantiles: list[QuantileBody] | None = None
+    """One for each of `quantile_levels`, in their order."""
+
+    model: ModelBody
+    """The model that answered."""
+
+
+def answer_to_json(answer: Answer) -> dict[str, Any]:
+    """The HTTP response: the shape of `AnswerBody`, without the fields that are not set."""
+    result, metadata = answer.result, answer.metadata
+    model: dict[str, Any] = {
+        "version": metadata.model_version,
+        "family": metadata.family,
+        "sha256": metadata.sha256,
+    }
+    if metadata.trained_time is not None:
+        model["trained_time"] = metadata.trained_time.isoformat().replace("+00:00", "Z")
+    body: dict[str, Any] = {
+        "customer_id": answer.customer_id,
+        "forecast": result.forecast.tolist(),
+        "model": model,
+    }
+    if result.quantiles:
+        body["quantiles"] = [{"level": q.level, "values": q.values.tolist()} for q in result.quantiles]
+    return body

@@ -1,0 +1,148 @@
+"""Requests from both wires to domain values, and every check of a request that needs no model.
+
+Both wires come together in `_query`, so that a request is judged the same whichever door it came through.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Strict, ValidationError
+
+from forecast_grpc.domain import FloatArray, ForecastQuery, RequestLimits
+from forecast_grpc.errors import FieldViolation, RequestInvalid
+from forecast_grpc.v1.forecast_pb2 import ForecastRequest
+
+T = TypeVar("T", bytes, Mapping[str, object])
+
+MAX_MODEL_VERSION = 2**63 - 1
+"""The largest version that the wire can name."""
+
+MAX_VIOLATIONS = 20
+"""Fields at fault that one error names at most: a caller mends the first few, and trailing metadata is short."""
+
+
+class ForecastBody(BaseModel):
+    """The JSON body of a forecast request: the fields of `forecast.v1.ForecastRequest` under their proto names."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={"example": {"sequence_data": [100, 102, 98, 105, 110, 108, 112, 115, 118, 120]}},
+    )
+
+    sequence_data: list[Annotated[float, Strict()] | Literal["NaN"] | None] = []
+    """Observations, oldest first, equally spaced. `null` or `"NaN"` is a missing one. Empty: the forecast goes on
+    from the end of the series that the model was fitted to."""
+
+    horizon: Annotated[int, Strict()] | None = None
+    """Steps to forecast. Unset: the horizon that the model was fitted for."""
+
+    quantile_levels: list[Annotated[float, Strict()]] = []
+    """Quantile levels to forecast too, each above 0 and below 1."""
+
+    model_version: Annotated[int, Strict()] | None = None
+    """The version of the model. Unset: the active one."""
+
+
+def query_from_proto(request: ForecastRequest, limits: RequestLimits) -> ForecastQuery:
+    """The query of a gRPC request. Raises RequestInvalid."""
+    return _query(
+        np.array(request.sequence_data, dtype=np.float64),
+        request.horizon if request.HasField("horizon") else None,
+        tuple(request.quantile_levels),
+        request.model_version if request.HasField("model_version") else None,
+        limits,
+    )
+
+
+def query_from_json(body: bytes, limits: RequestLimits) -> ForecastQuery:
+    """The query of an HTTP request. Raises RequestInvalid."""
+    return _parsed(ForecastBody.model_validate_json, body, limits)
+
+
+def query_from_mapping(request: Mapping[str, object], limits: RequestLimits) -> ForecastQuery:
+    """The query of a Python caller, a mapping with the fields of the JSON body. Raises RequestInvalid."""
+    return _parsed(ForecastBody.model_validate, request, limits)
+
+
+def _parsed(parse: Callable[[T], ForecastBody], request: T, limits: RequestLimits) -> ForecastQuery:
+    try:
+        parsed = parse(request)
+    except ValidationError as exc:
+        raise _shape_invalid(exc) from exc
+    values = [math.nan if value is None or value == "NaN" else value for value in parsed.sequence_data]
+    return _query(
+        np.array(values, dtype=np.float64),
+        parsed.horizon,
+        tuple(parsed.quantile_levels),
+        parsed.model_version,
+        limits,
+    )
+
+
+def _query(
+    sequence: FloatArray,
+    horizon: int | None,
+    levels: tuple[float, ...],
+    version: int | None,
+    limits: RequestLimits,
+) -> ForecastQuery:
+    """Judges a request. Raises RequestInvalid with the first field at fault."""
+    _check_sequence(sequence, limits.max_sequence_length)
+    if horizon is not None and not 1 <= horizon <= limits.max_horizon:
+        raise RequestInvalid.of("horizon", f"must be from 1 to {limits.max_horizon}, got {horizon}")
+    _check_levels(levels, limits.max_quantile_levels)
+    if version is not None and not 1 <= version <= MAX_MODEL_VERSION:
+        raise RequestInvalid.of("model_version", f"must be from 1 to {MAX_MODEL_VERSION}, got {version}")
+    return ForecastQuery(sequence=sequence, horizon=horizon, quantile_levels=levels, model_version=version)
+
+
+def _check_sequence(sequence: FloatArray, max_length: int) -> None:
+    if len(sequence) > max_length:
+        raise RequestInvalid.of("sequence_data", f"may hold {max_length} values at most, got {len(sequence)}")
+    infinite = np.isinf(sequence)
+    if infinite.any():
+        index = int(infinite.argmax())
+        raise RequestInvalid.of(
+            f"sequence_data[{index}]", "must be a finite number, or NaN where the observation is missing"
+        )
+
+
+def _check_levels(levels: Sequence[float], max_levels: int) -> None:
+    if len(levels) > max_levels:
+        raise RequestInvalid.of("quantile_levels", f"may hold {max_levels} levels at most, got {len(levels)}")
+    for index, level in enumerate(levels):
+        if not 0 < level < 1:
+            raise RequestInvalid.of(
+                f"quantile_levels[{index}]", f"must be above 0 and below 1, got {level:g}"
+            )
+
+
+def _shape_invalid(exc: ValidationError) -> RequestInvalid:
+    """The error for a JSON body that is not of the right shape. Names fields, quotes no values."""
+    violations = tuple(
+        dict.fromkeys(
+            FieldViolation(field=_path(error["loc"]), description=_description(error["type"], error["msg"]))
+            for error in exc.errors(include_url=False, include_context=False, include_input=False)
+        )
+    )
+    first, violations = violations[0], violations[:MAX_VIOLATIONS]
+    return RequestInvalid(f"{first.field}: {first.description}", violations=violations)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """The proto path of a field, such as `sequence_data[3]`; `body` for the document as a whole."""
+    if not location:
+        return "body"
+    index = "".join(f"[{part}]" for part in location[1:] if isinstance(part, int))
+    return f"{location[0]}{index}"
+
+
+def _description(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "there is no such field; the fields are " + ", ".join(ForecastBody.model_fields)
+    if kind in {"float_type", "none_required", "literal_error"}:
+        return "must be a number; null or NaN where an observation is missing"
+    return message[:1].lower() + message[1:]
