@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "forecast_grpc"
 
 VALUES = {"domain", "errors"}
 CORE = VALUES | {"artefact", "config", "customer", "forecasting", "loading", "models", "store", "telemetry"}
-EVERYTHING = CORE | {"engine", "fit", "http", "routing", "service", "v1", "wire"}
+EVERYTHING = CORE | {"demo", "engine", "fit", "http", "routing", "service", "v1", "wire"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     # Leaves: they import nothing of ours.
@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "loading": VALUES | {"artefact", "customer", "store", "telemetry"},
     "forecasting": VALUES | {"models"},
     "fit": VALUES | {"artefact", "customer", "forecasting", "models", "store"},
+    "demo": VALUES | {"artefact", "fit", "models", "store"},
     # The doors.
     "wire": VALUES | {"customer", "v1"},
     "routing": VALUES | {"config"},
@@ -55,7 +56,7 @@ MAY_USE: dict[str, set[str]] = {
 """For each library that belongs to some rooms only: those rooms."""
 
 HEAVY = {"matplotlib", "pandas", "plotext", "polars", "pyarrow", "scipy", "sklearn", "statsforecast"}
-"""Libraries that a replica must not load: each costs tens of megabytes and hundreds of milliseconds."""
+"""Libraries that nobody loads before a function needs them: each costs megabytes and hundreds of milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +72,6 @@ class Import:
     where: str
     """File and line, for the message of a failed test."""
 
-    at_once: bool
-    """Whether it runs when the module is imported, and not only when a function is called."""
-
     @property
     def library(self) -> str:
         """The top-level package imported."""
@@ -84,17 +82,6 @@ class Import:
         """The room of ours that is imported; None for a library and for the bare package."""
         parts = self.name.split(".")
         return parts[1] if parts[0] == PACKAGE.name and len(parts) > 1 else None
-
-
-def deferred(tree: ast.Module) -> set[ast.AST]:
-    """Every node that does not run on import: inside a function, or for type checkers alone."""
-    lazy = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
-    ]
-    return {inner for node in lazy for inner in ast.walk(node)}
 
 
 def names_of(node: ast.AST) -> list[str]:
@@ -110,12 +97,11 @@ def names_of(node: ast.AST) -> list[str]:
 def imports_of(path: Path) -> Iterator[Import]:
     """All imports of one source file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    lazy = deferred(tree)
     room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     for node in ast.walk(tree):
         for name in names_of(node):
             where = f"{path.relative_to(PACKAGE.parent)}:{getattr(node, 'lineno', 0)}"
-            yield Import(room=room, name=name, where=where, at_once=node not in lazy)
+            yield Import(room=room, name=name, where=where)
 
 
 IMPORTS = [found for path in sorted(PACKAGE.rglob("*.py")) for found in imports_of(path)]
@@ -169,15 +155,10 @@ def test_values_and_models_stand_on_numpy_alone() -> None:
     assert not strays, "\n".join(strays)
 
 
-def test_heavy_libraries_load_where_they_are_used() -> None:
-    """No module loads a heavy library on import: a command that plots or fits loads it when it does."""
-    eager = [f"{found.where}: {found.name}" for found in IMPORTS if found.library in HEAVY and found.at_once]
-    assert not eager, "\n".join(eager)
-
-
-def test_a_replica_loads_no_heavy_library() -> None:
-    """Importing the application, as every replica does, loads none of the heavy libraries by any path."""
-    code = "import sys, forecast_grpc.app; print(*{name.partition('.')[0] for name in sys.modules})"
+@pytest.mark.parametrize("module", ["app", "cli", "demo", "fit"])
+def test_no_heavy_library_is_loaded_on_import(module: str) -> None:
+    """Neither a replica, which imports the application, nor a starting command loads a heavy library."""
+    code = f"import sys, forecast_grpc.{module}; print(*{{name.partition('.')[0] for name in sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "forecast_grpc" in done.stdout.split()
     assert not HEAVY & set(done.stdout.split())
