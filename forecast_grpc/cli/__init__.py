@@ -6,6 +6,8 @@ import typer
 
 from forecast_grpc.cli import models
 from forecast_grpc.cli._common import Commands
+from forecast_grpc.cli.demo_store import demo_store
+from forecast_grpc.cli.fit import fit
 from forecast_grpc.cli.forecast import forecast
 from forecast_grpc.cli.publish import publish
 
@@ -26,7 +28,9 @@ app.command(
     context_settings={"ignore_unknown_options": True},
     epilog="Example: forecast-grpc forecast customer_123 100,102,98,105,110 --horizon 3 --plot",
 )(forecast)
+app.command(epilog="Example: forecast-grpc fit sales.csv --customer-column shop --horizon 14")(fit)
 app.command(epilog="Example: forecast-grpc publish customer_123 model.safetensors")(publish)
+app.command("demo-store", epilog="Example: forecast-grpc demo-store --store ./demo")(demo_store)
 app.add_typer(models.app, name="models")
 
 

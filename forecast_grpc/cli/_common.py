@@ -14,6 +14,8 @@ from typer.core import TyperGroup
 from forecast_grpc.errors import Code, ForecastError, StoreUnavailable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from forecast_grpc.store import ModelStore
 
 
@@ -171,6 +173,16 @@ def store_to_publish(store: str | None) -> "ModelStore":
     if store and _open(store).create():
         notes().print(f"Created the store {store}.")
     return existing_store(store)
+
+
+def store_folder(store: str | None) -> "Path":
+    """The folder of the store that is meant. Ends the command where that store is not a folder."""
+    from forecast_grpc.store import FolderStore
+
+    opened = _open(store_url(store))
+    if not isinstance(opened, FolderStore):
+        raise CommandFailed(f"{store} is not a folder.", ExitCode.USAGE)
+    return opened.root
 
 
 def _open(url: str) -> "ModelStore":

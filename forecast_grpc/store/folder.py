@@ -58,10 +58,11 @@ class FolderStore:
     """
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
+        """The folder, as it was named."""
 
     def __repr__(self) -> str:
-        return f"FolderStore({str(self._root)!r})"
+        return f"FolderStore({str(self.root)!r})"
 
     async def fetch(
         self, customer_id: str, *, version: int | None = None, if_none_match: str | None = None
@@ -111,19 +112,19 @@ class FolderStore:
         """See ModelStore."""
         data = self.read(customer_id, version=version).data
         with _translated():
-            files.replace(self._root / customer_id, _ACTIVE, data)
+            files.replace(self.root / customer_id, _ACTIVE, data)
 
     def check(self) -> None:
         """See ModelStore."""
-        with _translated(), os.scandir(self._root) as entries:
+        with _translated(), os.scandir(self.root) as entries:
             next(entries, None)
 
     def create(self) -> bool:
         """See ModelStore. Makes the folders on the way too."""
         with _translated():
-            if self._root.exists():
+            if self.root.exists():
                 return False
-            self._root.mkdir(parents=True)
+            self.root.mkdir(parents=True)
             return True
 
     def _fetch(self, customer_id: str, version: int | None, if_none_match: str | None) -> Fetched | None:
@@ -138,7 +139,7 @@ class FolderStore:
             if version is not None and not 1 <= version <= _MAX_VERSION:
                 raise self._missing(customer_id, version)
             try:
-                with files.opened(self._root / customer_id, *names) as descriptor:
+                with files.opened(self.root / customer_id, *names) as descriptor:
                     yield descriptor
             except FileNotFoundError as exc:
                 raise self._missing(customer_id, version) from exc
@@ -153,7 +154,7 @@ class FolderStore:
         return model_not_found(customer_id)
 
     def _create_version(self, customer_id: str, version: int, data: bytes) -> bool:
-        customer = self._root / customer_id
+        customer = self.root / customer_id
         versions = customer / _VERSIONS
         with _translated():
             for folder in (customer, versions):
@@ -164,7 +165,7 @@ class FolderStore:
     def _settle(self, customer_id: str, version: int, data: bytes) -> None:
         """Makes `version` the active one, or the highest where others have come after it."""
         with _translated():
-            files.replace(self._root / customer_id, _ACTIVE, data)
+            files.replace(self.root / customer_id, _ACTIVE, data)
             newest = max(self._versions(customer_id), default=version)
         if newest > version:
             self._settle(customer_id, newest, self.read(customer_id, version=newest).data)
@@ -173,12 +174,12 @@ class FolderStore:
         if not self._has(customer_id, _VERSIONS):
             self._require_root()
             return ()
-        with os.scandir(self._root / customer_id / _VERSIONS) as entries:
+        with os.scandir(self.root / customer_id / _VERSIONS) as entries:
             matches = [_VERSION.fullmatch(entry.name) for entry in entries]
         return tuple(sorted(int(match[1]) for match in matches if match))
 
     def _names(self, prefix: str, start_after: str) -> Iterator[str]:
-        with os.scandir(self._root) as entries:
+        with os.scandir(self.root) as entries:
             for entry in entries:
                 name = entry.name
                 wanted = name.startswith(prefix) and name > start_after
@@ -190,7 +191,7 @@ class FolderStore:
         return self._has(customer_id, _ACTIVE) or self._has(customer_id, _PICKLE)
 
     def _has(self, customer_id: str, name: str) -> bool:
-        customer = self._root / customer_id
+        customer = self.root / customer_id
         # Not os.path.lexists: it takes a folder that we may not look into for an empty one.
         with suppress(FileNotFoundError, NotADirectoryError):
             os.lstat(customer / name)
@@ -198,8 +199,8 @@ class FolderStore:
         return False
 
     def _require_root(self) -> None:
-        if not stat.S_ISDIR(self._root.stat().st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(self._root))
+        if not stat.S_ISDIR(self.root.stat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(self.root))
 
 
 def _take(descriptor: int) -> Fetched:
