@@ -95,7 +95,7 @@ class FolderStore:
             names = sorted(self._names(prefix, start_after))
         for name in names:
             with _translated():
-                has_model = self._has_model(name)
+                has_model = self._holds(name, _ACTIVE) or self._holds(name, _PICKLE)
             if has_model:
                 yield name
 
@@ -191,11 +191,13 @@ class FolderStore:
         return self._has(customer_id, _ACTIVE) or self._has(customer_id, _PICKLE)
 
     def _has(self, customer_id: str, name: str) -> bool:
-        customer = self.root / customer_id
+        return self._holds(customer_id, name) and not (self.root / customer_id).is_symlink()
+
+    def _holds(self, customer_id: str, name: str) -> bool:
         # Not os.path.lexists: it takes a folder that we may not look into for an empty one.
         with suppress(FileNotFoundError, NotADirectoryError):
-            os.lstat(customer / name)
-            return not customer.is_symlink()
+            os.lstat(f"{self.root}/{customer_id}/{name}")
+            return True
         return False
 
     def _require_root(self) -> None:
