@@ -10,6 +10,8 @@ from forecast_grpc.cli.demo_store import demo_store
 from forecast_grpc.cli.fit import fit
 from forecast_grpc.cli.forecast import forecast
 from forecast_grpc.cli.publish import publish
+from forecast_grpc.cli.serve import serve
+from forecast_grpc.cli.serve import serve
 
 __all__ = ["app", "main"]
 
@@ -23,6 +25,8 @@ app = typer.Typer(
     help="Serve one forecasting model per customer, over gRPC and HTTP: fit them, publish them, ask them.",
 )
 
+app.command(epilog="Example: forecast-grpc serve --store ./models --num-replicas 2")(serve)
+app.command(epilog="Example: forecast-grpc serve --store ./models --num-replicas 2")(serve)
 app.command(
     # A sequence may start with a negative number, which looks like an option.
     context_settings={"ignore_unknown_options": True},
