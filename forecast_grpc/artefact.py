@@ -1,9 +1,9 @@
 """Bytes <-> model: one safetensors file, arrays plus string metadata, verified when it is read.
 
-Besides what the metadata says of the model it holds two digests: `sha256` of the tensor bytes (all that follows
-the file's header) and `header_sha256` of the header, taken with 64 zeros in its own place. With both, no byte of
-an artefact changes unseen. `header_sha256` may be absent, for publishers who write the file with a safetensors
-library alone.
+Besides what the metadata says of the model it holds two digests: `sha256` of the tensor bytes (all that
+follows the file's header) and `header_sha256` of the header, taken with 64 zeros in its own place. With both,
+no byte of an artefact changes unseen. `header_sha256` may be absent, for publishers who write the file with a
+safetensors library alone.
 """
 
 import json
@@ -45,8 +45,8 @@ class _Parts:
 def encode(forecaster: Forecaster, metadata: ModelMetadata) -> bytes:
     """The artefact of this model: equal input gives equal bytes.
 
-    `family` and `min_length` are taken from the forecaster, `sha256` from its bytes, all else from `metadata`.
-    Raises ValueError where a parameter is not a finite number.
+    `family` and `min_length` are taken from the forecaster, `sha256` from its bytes, all else from
+    `metadata`. Raises ValueError where a parameter is not a finite number.
     """
     arrays = {name: _storable(name, array) for name, array in forecaster.arrays().items()}
     # Eight-byte values first, so that each array is aligned in a buffer that is read in place.
@@ -74,9 +74,9 @@ def replace_version(data: bytes, model_version: int) -> bytes:
 def decode(data: bytes, customer_id: str) -> ServedModel:
     """The model in an artefact, ready to answer; its arrays lie in `data` itself, read-only.
 
-    Raises ModelCorrupt where the bytes are truncated, do not match their digests or lack what the family needs,
-    ModelFormatUnsupported for an unknown family or format version, and ModelFormatForbidden for a pickle, which
-    is recognised but never run. No other error, whatever the bytes.
+    Raises ModelCorrupt where the bytes are truncated, do not match their digests or lack what the family
+    needs, ModelFormatUnsupported for an unknown family or format version, and ModelFormatForbidden for a
+    pickle, which is recognised but never run. No other error, whatever the bytes.
     """
     try:
         parts = _split(data)

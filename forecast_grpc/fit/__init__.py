@@ -7,15 +7,17 @@
         else:
             print(outcome.customer_id, outcome.error)
 
-`len(table)` customers are coming, in the order of `table.customers`; every one of them yields one outcome, a bad
-one too, so iterating is the progress. What is wrong with the file as a whole raises `TableError`, what is wrong
-with one customer's series `SeriesError`: both are one sentence for a person. `read_table` needs pyarrow, the
-extra `forecast-grpc[fit]`; the rest needs numpy alone.
+`len(table)` customers are coming, in the order of `table.customers`; every one of them yields one outcome, a
+bad one too, so iterating is the progress. What is wrong with the file as a whole raises `TableError`, what is
+wrong with one customer's series `SeriesError`: both are one sentence for a person. `read_table` needs
+pyarrow, the extra `forecast-grpc[fit]`; the rest needs numpy alone.
 """
 
-from forecast_grpc.fit.fitting import AUTO, FAMILY_CHOICES, FitOutcome, FittedModel, fit_series, fit_table
-from forecast_grpc.fit.series import Series, SeriesError
-from forecast_grpc.fit.table import Table, TableError, read_table
+from forecast_grpc.fit.batch import FitOutcome, fit_table
+from forecast_grpc.fit.fitting import AUTO, FAMILY_CHOICES, FittedModel, fit_series
+from forecast_grpc.fit.problems import SeriesError, TableError
+from forecast_grpc.fit.series import Series
+from forecast_grpc.fit.table import Table, read_table
 
 __all__ = [
     "AUTO",

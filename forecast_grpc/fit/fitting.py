@@ -1,16 +1,25 @@
-"""Series in, fitted and measured models out."""
+"""A series in, a fitted and measured model out."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from forecast_grpc.domain import Forecaster, ModelMetadata
-from forecast_grpc.fit.series import Series
-from forecast_grpc.fit.table import Table
+import numpy as np
+
+from forecast_grpc.artefact import encode
+from forecast_grpc.domain import FloatArray, Forecaster, ModelMetadata
+from forecast_grpc.fit import frequency
+from forecast_grpc.fit.families import FITS, FitSpec
+from forecast_grpc.fit.problems import SeriesError
+from forecast_grpc.fit.quantiles import estimate_quantiles, random_walk_quantiles
+from forecast_grpc.fit.rolling import RollingErrors, rolling_origin
+from forecast_grpc.fit.seasonality import guess_season_length
+from forecast_grpc.fit.series import LARGEST_VALUE, Series
+from forecast_grpc.models.missing import fill_missing
 
 AUTO = "auto"
 """The choice that takes, for each customer, the family with the smallest rolling-origin error."""
 
-FAMILY_CHOICES: tuple[str, ...] = (AUTO, "trend", "seasonal_naive", "theta", "linear")
+FAMILY_CHOICES: tuple[str, ...] = (AUTO, *FITS)
 """What `family` may be."""
 
 
@@ -26,24 +35,7 @@ class FittedModel:
 
     def encode(self, model_version: int) -> bytes:
         """The artefact under this version: what `store.publish(customer_id, model.encode)` asks for."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitOutcome:
-    """What became of one customer. Exactly one of `model` and `error` is set."""
-
-    customer_id: str
-    """The customer."""
-
-    model: FittedModel | None = None
-    """The fitted model."""
-
-    error: str | None = None
-    """Why there is none: one sentence for a person."""
-
-    duration_s: float
-    """Time spent on this customer in seconds."""
+        return encode(self.forecaster, replace(self.metadata, model_version=model_version))
 
 
 def fit_series(
@@ -52,32 +44,88 @@ def fit_series(
     family: str = AUTO,
     horizon: int | None = None,
     season_length: int | None = None,
+    trained_time: datetime | None = None,
 ) -> FittedModel:
     """Fits one series and measures the model by rolling origin.
 
     `horizon` in steps; None: the M4 competition's for the frequency (PT1H 48, P1D 14, P1W 13, P1M 18, P3M 8,
-    P1Y 6), else one season, else 7. `season_length` in steps; None: guessed from the frequency.
+    P1Y 6), else one season, else 7. `season_length` in steps; None: that of the frequency, or, for plain
+    integer steps, the length at which the series correlates with itself. `trained_time` with a time zone;
+    None: now.
 
     `metadata.accuracy` holds `mae`, `smape` (percent), `mase` and `coverage_80`, as far as the series is long
     enough to measure them.
 
-    Raises SeriesError where the series is too short or holds no observation, ValueError for an unknown family or
-    a horizon or season length below 1.
+    Raises SeriesError where the series is too short or holds no observation, ValueError for an unknown family
+    or a horizon or season length below 1.
     """
-    raise NotImplementedError
+    check_options(family, horizon, season_length)
+    values = _observed(series.values)
+    spec = _spec(series, values, horizon, season_length)
+    chosen, errors = _measured(family, values, spec)
+    filled = fill_missing(values)
+    residuals = random_walk_quantiles(filled, spec.horizon)
+    if errors is not None:
+        residuals = estimate_quantiles(errors.errors)
+    forecaster = FITS[chosen](filled, spec, residuals)
+    metadata = ModelMetadata(
+        family=chosen,
+        model_version=1,
+        horizon=spec.horizon,
+        min_length=forecaster.min_length,
+        season_length=spec.season_length,
+        frequency=series.frequency,
+        trained_time=(trained_time or datetime.now(UTC)).replace(microsecond=0),
+        state_time=series.state_time,
+        accuracy=errors.accuracy() if errors is not None else {},
+    )
+    return FittedModel(forecaster=forecaster, metadata=metadata)
 
 
-def fit_table(
-    table: Table,
-    *,
-    family: str = AUTO,
-    horizon: int | None = None,
-    season_length: int | None = None,
-    processes: int = 1,
-) -> Iterator[FitOutcome]:
-    """Fits every customer of the table, lazily and in the table's order, and yields one outcome for each.
+def check_options(family: str, horizon: int | None, season_length: int | None) -> None:
+    """Raises ValueError where `fit_series` takes no such options."""
+    if family not in FAMILY_CHOICES:
+        raise ValueError(f"there is no family {family}: choose among {', '.join(FAMILY_CHOICES)}")
+    if horizon is not None and horizon < 1:
+        raise ValueError(f"the horizon must be 1 or more, not {horizon}")
+    if season_length is not None and season_length < 1:
+        raise ValueError(f"the season length must be 1 or more, not {season_length}")
 
-    A customer that cannot be fitted yields an outcome with `error`, and the others go on. Options as in
-    `fit_series`, checked at once. `processes` > 1 fits that many customers at a time in processes of their own.
-    """
-    raise NotImplementedError
+
+def _observed(values: FloatArray) -> FloatArray:
+    """The values from the first observation to the last: what is missing around them says nothing."""
+    present = np.flatnonzero(~np.isnan(values))
+    if not present.size:
+        raise SeriesError("there is no observation")
+    if np.abs(values[present]).max() > LARGEST_VALUE:
+        raise SeriesError(f"a value is beyond {LARGEST_VALUE:g}: fit the series in a larger unit")
+    return values[present[0] : present[-1] + 1]
+
+
+def _spec(series: Series, values: FloatArray, horizon: int | None, season_length: int | None) -> FitSpec:
+    if season_length is None and series.frequency is not None:
+        season_length = frequency.season_length(series.frequency)
+    if season_length is None:
+        season_length = guess_season_length(fill_missing(values))
+    if horizon is None:
+        horizon = frequency.default_horizon(series.frequency, season_length)
+    return FitSpec(horizon=horizon, season_length=season_length)
+
+
+def _measured(family: str, values: FloatArray, spec: FitSpec) -> tuple[str, RollingErrors | None]:
+    """The family, or the best where it is to be chosen, with its errors as far as they can be measured."""
+    if family != AUTO:
+        return family, _errors(family, values, spec)
+    errors = {name: _errors(name, values, spec) for name in FITS}
+    known = {name: found.mae for name, found in errors.items() if found is not None}
+    best = min(known, key=known.__getitem__, default="trend")
+    return best, errors[best]
+
+
+def _errors(family: str, values: FloatArray, spec: FitSpec) -> RollingErrors | None:
+    try:
+        errors = rolling_origin(FITS[family], values, spec)
+    except SeriesError:
+        # Long enough to fit perhaps, but not to hold anything out.
+        return None
+    return None if errors is None or np.isnan(errors.mae) else errors

@@ -1,22 +1,25 @@
 """A file of many customers' history -> one series a customer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from forecast_grpc.fit.series import Series
+import numpy as np
+from numpy.typing import NDArray
 
+from forecast_grpc.domain import CUSTOMER_ID_PATTERN, FloatArray
+from forecast_grpc.fit.frequency import Frequency, guess_frequency
+from forecast_grpc.fit.problems import SeriesError, TableError
+from forecast_grpc.fit.series import LARGEST_VALUE, Series, grid_steps, grid_times
 
-class TableError(ValueError):
-    """The file as a whole cannot be read as history. The message is one sentence for a person."""
+if TYPE_CHECKING:
+    from forecast_grpc.fit.columns import Columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """The history of many customers, grouped but not yet put on their grids."""
-
-    customers: tuple[str, ...]
-    """Customers in the order of their first rows."""
 
     customer_column: str
     """The column that names the customer, given or guessed."""
@@ -28,23 +31,56 @@ class Table:
     """The column that holds the observations, given or guessed."""
 
     frequency: str | None
-    """The length of a step as given, ISO-8601; None: guessed for each customer from its timestamps."""
+    """The length of a step for the whole file, ISO-8601, given or guessed; None for plain integer steps."""
+
+    timestamps: bool
+    """Whether times are microseconds since 1970 rather than integer steps."""
+
+    rows: Mapping[str, NDArray[np.int64]]
+    """The rows of each customer, in the file's order; the customers in that of their first rows."""
+
+    times: NDArray[np.int64]
+    """Each row's time, shape (n,)."""
+
+    values: FloatArray
+    """Each row's observation, shape (n,), NaN where missing."""
+
+    @property
+    def customers(self) -> tuple[str, ...]:
+        """The customers, in the order of their first rows."""
+        return tuple(self.rows)
 
     def __len__(self) -> int:
         """The number of customers."""
-        return len(self.customers)
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[str]:
+        """The customers."""
+        return iter(self.rows)
 
     def series(self, customer_id: str) -> Series:
         """One customer's history on its grid: sorted, gaps filled with NaN.
 
-        Raises SeriesError where a time occurs twice, lies off the grid, or the values are not finite numbers, and
-        where the customer's name is not one that the service accepts.
+        Raises SeriesError where a time occurs twice or lies off the grid, where a value is infinite or beyond
+        1e30, where the service accepts no such name for a customer, and where the file has no such customer.
         """
-        raise NotImplementedError
-
-    def __iter__(self) -> Iterator[str]:
-        """The customers."""
-        return iter(self.customers)
+        rows = self.rows.get(customer_id)
+        if rows is None:
+            raise SeriesError("the file has no such customer")
+        if not CUSTOMER_ID_PATTERN.fullmatch(customer_id):
+            raise SeriesError(
+                "a customer is named by 1 to 128 characters of A-Z a-z 0-9 . _ -, not like this"
+            )
+        # A row without a value says no more than no row.
+        rows = rows[~np.isnan(self.values[rows])]
+        values = self.values[rows]
+        if not values.size:
+            raise SeriesError("there is no observation")
+        if np.abs(values).max() > LARGEST_VALUE:
+            raise SeriesError(f"a value is beyond {LARGEST_VALUE:g}: fit the series in a larger unit")
+        if self.timestamps and self.frequency is not None:
+            return grid_times(self.times[rows], values, customer_id, Frequency.parse(self.frequency))
+        return grid_steps(self.times[rows], values, customer_id, self.frequency)
 
 
 def read_table(
@@ -57,11 +93,59 @@ def read_table(
 ) -> Table:
     """The history in a CSV or Parquet file, also compressed (`.gz`).
 
-    Columns that are not named are guessed from their names and types. The time column holds ISO-8601 timestamps,
-    dates, or integers that count steps. `frequency` is an ISO-8601 duration of one unit, such as `PT15M`, `P1D`
-    or `P1M`; None: guessed.
+    Columns that are not named are guessed from their names and types. The time column holds ISO-8601
+    timestamps (UTC where they name no zone), dates, or integers that count steps. `frequency` is an ISO-8601
+    duration of one unit, such as `PT15M`, `P1D` or `P1M`; None: guessed from timestamps, one for the whole
+    file. Rows without a customer or a time are refused; rows without a value are missing observations.
 
     Raises TableError where the file is missing, cannot be parsed, or a column cannot be found or guessed, and
     where pyarrow is not installed.
     """
-    raise NotImplementedError
+    if frequency is not None:
+        _checked(frequency)
+    columns = _read(path, customer_column, time_column, value_column)
+    rows = _group(columns)
+    if columns.timestamps and frequency is None:
+        frequency = _guess(columns, rows.values())
+    return Table(
+        customer_column=columns.names.customer,
+        time_column=columns.names.time,
+        value_column=columns.names.value,
+        frequency=frequency,
+        timestamps=columns.timestamps,
+        rows=rows,
+        times=columns.times,
+        values=columns.values,
+    )
+
+
+def _checked(frequency: str) -> None:
+    try:
+        Frequency.parse(frequency)
+    except ValueError as exc:
+        raise TableError(f"the frequency {exc}") from exc
+
+
+def _read(path: Path, customer: str | None, time: str | None, value: str | None) -> "Columns":
+    try:
+        # Only reading a file needs pyarrow, and it is heavy.
+        from forecast_grpc.fit.columns import read_columns  # noqa: PLC0415
+    except ImportError as exc:
+        raise TableError("reading a table needs pyarrow: pip install 'forecast-grpc[fit]'") from exc
+    return read_columns(path, customer, time, value)
+
+
+def _group(columns: "Columns") -> dict[str, NDArray[np.int64]]:
+    order = np.argsort(columns.codes, kind="stable")
+    ends = np.cumsum(np.bincount(columns.codes, minlength=len(columns.customers)))
+    return dict(zip(columns.customers, np.split(order, ends[:-1]), strict=True))
+
+
+def _guess(columns: "Columns", rows: Iterable[NDArray[np.int64]]) -> str:
+    gaps = np.concatenate([np.diff(np.sort(columns.times[one])) for one in rows])
+    gaps = gaps[gaps > 0]
+    found = guess_frequency(gaps) if gaps.size else None
+    if found is None:
+        name = columns.names.time
+        raise TableError(f"the step between the times in {name} cannot be guessed: give --frequency")
+    return found.text

@@ -17,9 +17,10 @@ class Linear:
     """`weights @ (window[-L:] - window[-1]) + intercept + window[-1]`.
 
     One row of weights for each horizon ("direct" in Taieb, Bontempi, Atiya & Sorjamaa 2012, A review and
-    comparison of strategies for multi-step ahead time series forecasting). Taking the last value off makes the
-    forecast follow the level of the window (Zeng, Chen, Zhang & Xu 2023, Are transformers effective for time
-    series forecasting?, "NLinear"). Horizons beyond H are reached block by block, each on the forecasts before it.
+    comparison of strategies for multi-step ahead time series forecasting). Taking the last value off makes
+    the forecast follow the level of the window (Zeng, Chen, Zhang & Xu 2023, Are transformers effective for
+    time series forecasting?, "NLinear"). Horizons beyond H are reached block by block, each on the forecasts
+    before it.
     """
 
     family: ClassVar[str] = "linear"

@@ -23,7 +23,9 @@ NAME = "residual_quantiles"
 """The name of the stored array."""
 
 _NORMAL = NormalDist()
-_SCORES = tuple(_NORMAL.inv_cdf(level) for level in LEVELS)
+SCORES = tuple(_NORMAL.inv_cdf(level) for level in LEVELS)
+"""The normal scores of `LEVELS`."""
+
 _MEDIAN = LEVELS.index(0.5)
 _LAST = len(LEVELS) - 1
 
@@ -38,9 +40,9 @@ class ResidualQuantiles:
     def at(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
         """What to add to the point forecast, shape (len(levels), horizon); rises with the level.
 
-        Between two stored levels it is linear in the normal score, so that a normal error is met exactly; beyond
-        the outermost it scales that one's distance from the median by the ratio of the normal scores. Beyond
-        the fitted horizon H the last step's offsets grow with sqrt(h / H), as a random walk's do.
+        Between two stored levels it is linear in the normal score, so that a normal error is met exactly;
+        beyond the outermost it scales that one's distance from the median by the ratio of the normal scores.
+        Beyond the fitted horizon H the last step's offsets grow with sqrt(h / H), as a random walk's do.
         """
         near = self.offsets[:, :horizon].astype(np.float64)
         rows = np.empty((len(levels), near.shape[1]))
@@ -68,9 +70,9 @@ class ResidualQuantiles:
 
 def _fill_level(row: FloatArray, offsets: FloatArray, level: float) -> None:
     score = _NORMAL.inv_cdf(level)
-    upper = bisect_right(_SCORES, score)
+    upper = bisect_right(SCORES, score)
     if 0 < upper <= _LAST:
-        low, high = _SCORES[upper - 1], _SCORES[upper]
+        low, high = SCORES[upper - 1], SCORES[upper]
         share = (score - low) / (high - low)
         step = share * (offsets[upper] - offsets[upper - 1])
         # Rounding may carry the sum past the upper row, and then a higher level would lie below a lower one.
@@ -78,4 +80,4 @@ def _fill_level(row: FloatArray, offsets: FloatArray, level: float) -> None:
         return
     outermost = 0 if upper == 0 else _LAST
     median = offsets[_MEDIAN]
-    row[:] = median + (offsets[outermost] - median) * (score / _SCORES[outermost])
+    row[:] = median + (offsets[outermost] - median) * (score / SCORES[outermost])

@@ -23,14 +23,14 @@ _SMALLEST_FACTOR = 0.01  # What a seasonal factor is raised to, so that dividing
 class Theta:
     """Theta lines 0 and 2 averaged, on the seasonally adjusted series.
 
-    Assimakopoulos & Nikolopoulos 2000, The theta model: a decomposition approach to forecasting; in the form of
-    Hyndman & Billah 2003, Unmasking the Theta method: the level of simple exponential smoothing, and half of the
-    slope of the straight line through the training series.
+    Assimakopoulos & Nikolopoulos 2000, The theta model: a decomposition approach to forecasting; in the form
+    of Hyndman & Billah 2003, Unmasking the Theta method: the level of simple exponential smoothing, and half
+    of the slope of the straight line through the training series.
 
-    What the whole training series says best comes from it: smoothing parameter, slope, seasonal pattern. What has
-    moved since comes from the window: the level, where in the season it ends (the shift at which the trained
-    pattern fits it best), and its own pattern over the last `SEASONS` seasons, which is averaged with the trained
-    one, each season of the window weighing 1 / `SEASONS` of that.
+    What the whole training series says best comes from it: smoothing parameter, slope, seasonal pattern. What
+    has moved since comes from the window: the level, where in the season it ends (the shift at which the
+    trained pattern fits it best), and its own pattern over the last `SEASONS` seasons, which is averaged with
+    the trained one, each season of the window weighing 1 / `SEASONS` of that.
     """
 
     family: ClassVar[str] = "theta"

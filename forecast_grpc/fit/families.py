@@ -1,0 +1,119 @@
+"""One fit for each family: a filled series and error quantiles in, a forecaster out."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from forecast_grpc.domain import FloatArray, Forecaster
+from forecast_grpc.fit.problems import SeriesError
+from forecast_grpc.fit.ridge import fit_weights
+from forecast_grpc.fit.seasonality import is_seasonal, seasonal_pattern
+from forecast_grpc.models import Linear, SeasonalNaive, Theta, Trend
+from forecast_grpc.models.residuals import ResidualQuantiles
+from forecast_grpc.models.theta import memory
+from forecast_grpc.models.trend import MAX_DECIMALS
+
+_ALPHAS = np.linspace(0.01, 0.99, 50)
+_RECENT = 2_000  # Observations that the smoothing parameter is fitted to: more do not move it.
+_TUTORIAL_DECIMALS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitSpec:
+    """What a family is fitted for."""
+
+    horizon: int
+    """Steps."""
+
+    season_length: int
+    """Steps in a season; 1 where there is none."""
+
+
+class Fit(Protocol):
+    """Fits a family."""
+
+    def __call__(self, values: FloatArray, spec: FitSpec, residuals: ResidualQuantiles, /) -> Forecaster:
+        """The model of `values`, shape (n,), n >= 1, all finite. Raises SeriesError where they are too few."""
+        ...
+
+
+def fit_trend(values: FloatArray, _spec: FitSpec, residuals: ResidualQuantiles) -> Trend:
+    """The drift method: the slope is the mean step, (last - first) / (n - 1)."""
+    steps = max(values.size - 1, 1)
+    slope = float(values[-1] - values[0]) / steps
+    decimals = _decimals(values)
+    return Trend(slope=slope, base_level=float(values[-1]), decimals=decimals, residuals=residuals)
+
+
+def _decimals(values: FloatArray) -> int:
+    """The tutorial's two decimals, or as many as keep three digits of a usual change of the series."""
+    changes = np.abs(np.diff(values))
+    usual = float(changes.mean()) if changes.size else 0.0
+    if usual == 0.0:
+        usual = float(np.abs(values).max())
+    if usual == 0.0:
+        return _TUTORIAL_DECIMALS
+    return min(max(_TUTORIAL_DECIMALS, 2 - math.floor(math.log10(usual))), MAX_DECIMALS)
+
+
+def fit_seasonal_naive(values: FloatArray, spec: FitSpec, residuals: ResidualQuantiles) -> SeasonalNaive:
+    """Nothing to fit: the last season."""
+    if values.size < spec.season_length:
+        raise SeriesError(f"{values.size} observations are less than a season of {spec.season_length}")
+    return SeasonalNaive(tail=values[-spec.season_length :].copy(), residuals=residuals)
+
+
+def fit_theta(values: FloatArray, spec: FitSpec, residuals: ResidualQuantiles) -> Theta:
+    """The seasonal pattern where the series passes the seasonality test, then slope and smoothing parameter.
+
+    The slope is that of least squares on the adjusted series, the smoothing parameter the one of 50 between
+    0.01 and 0.99 with the smallest squared errors one step ahead.
+    """
+    pattern, multiplicative = np.zeros(1), False
+    if is_seasonal(values, spec.season_length):
+        pattern, multiplicative = seasonal_pattern(values, spec.season_length)
+    repeated = np.resize(pattern, values.size)
+    adjusted = values / (1.0 + repeated) if multiplicative else values - repeated
+    return Theta(
+        alpha=_smoothing(adjusted[-_RECENT:]),
+        slope=_slope(adjusted),
+        multiplicative=multiplicative,
+        # The model keeps the pattern from the step after the series on.
+        pattern=np.roll(pattern, -(values.size % pattern.size)),
+        tail=values[-memory(pattern.size) :].copy(),
+        residuals=residuals,
+    )
+
+
+def _slope(values: FloatArray) -> float:
+    times = np.arange(values.size) - 0.5 * (values.size - 1)
+    return float(times.dot(values) / max(times.dot(times), 1.0))
+
+
+def _smoothing(values: FloatArray) -> float:
+    levels = np.full(_ALPHAS.size, values[0])
+    squares = np.zeros(_ALPHAS.size)
+    for value in values[1:]:
+        errors = value - levels
+        squares += errors * errors
+        levels += _ALPHAS * errors
+    return float(_ALPHAS[squares.argmin()])
+
+
+def fit_linear(values: FloatArray, spec: FitSpec, residuals: ResidualQuantiles) -> Linear:
+    """Ridge regression in closed form; see `forecast_grpc.fit.ridge`."""
+    weights, intercept = fit_weights(values, spec.horizon, spec.season_length)
+    tail = values[-weights.shape[1] :].copy()
+    return Linear(weights=weights.astype(np.float32), intercept=intercept, tail=tail, residuals=residuals)
+
+
+FITS: Mapping[str, Fit] = {
+    "trend": fit_trend,
+    "seasonal_naive": fit_seasonal_naive,
+    "theta": fit_theta,
+    "linear": fit_linear,
+}
+"""How each family is fitted, the simplest first."""

@@ -1,0 +1,127 @@
+"""Rolling-origin evaluation: fit on the past, forecast from every later origin as a server would, compare.
+
+Tashman 2000, Out-of-sample tests of forecasting accuracy. A model is fitted anew at the start of each fold
+and then answers from all origins in it without being refitted, because that is how it will be used: fitted
+once, asked again and again with newer windows.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_grpc.domain import FloatArray
+from forecast_grpc.fit.families import Fit, FitSpec
+from forecast_grpc.fit.quantiles import estimate_quantiles, no_quantiles
+from forecast_grpc.models.missing import fill_missing
+
+FOLDS = 3
+"""Refits, where the series is long enough."""
+
+MAX_ORIGINS = 200
+"""Forecasts that are made at most."""
+
+_BAND = (0.1, 0.9)  # The levels around an 80 % interval.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollingErrors:
+    """Forecasts from many origins and what came of them; NaN where nothing was observed."""
+
+    forecasts: FloatArray
+    """Shape (origins, horizon)."""
+
+    outcomes: FloatArray
+    """Shape (origins, horizon)."""
+
+    folds: NDArray[np.int64]
+    """The fold of each origin, shape (origins,), ascending."""
+
+    scale: float
+    """Mean absolute error of the seasonal naive method in the history before the first origin; NaN if unknown."""
+
+    @property
+    def errors(self) -> FloatArray:
+        """Outcome minus forecast, shape (origins, horizon)."""
+        return self.outcomes - self.forecasts
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute error; NaN where nothing was observed."""
+        return _mean(np.abs(self.errors))
+
+    def accuracy(self) -> dict[str, float]:
+        """`mae`, `smape` (percent), `mase` and `coverage_80`, as far as they are defined."""
+        sizes = np.abs(self.outcomes) + np.abs(self.forecasts)
+        relative = np.divide(200.0 * np.abs(self.errors), sizes, out=np.zeros_like(sizes), where=sizes != 0.0)
+        found = {
+            "mae": self.mae,
+            "smape": _mean(relative),
+            "mase": self.mae / self.scale if self.scale else math.nan,
+            "coverage_80": self._coverage(),
+        }
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
+    def _coverage(self) -> float:
+        """Share of outcomes within the 80 % interval, each fold judged by the errors of the others."""
+        hits = [self._hits(fold) for fold in np.unique(self.folds)]
+        return _mean(np.concatenate(hits)) if len(hits) > 1 else math.nan
+
+    def _hits(self, fold: np.int64) -> FloatArray:
+        errors, own = self.errors, self.folds == fold
+        low, high = estimate_quantiles(errors[~own]).at(_BAND, errors.shape[1])
+        inside = (errors[own] >= low) & (errors[own] <= high)
+        return np.where(np.isnan(errors[own]), np.nan, inside)
+
+
+def rolling_origin(fit: Fit, values: FloatArray, spec: FitSpec) -> RollingErrors | None:
+    """The errors of a family on `values`, shape (n,), NaN where missing; None where none can be held out.
+
+    Raises SeriesError where the part before the first origin is too short to fit.
+    """
+    origins = _origins(values.size, spec.horizon, spec.season_length)
+    if not origins.size or np.isnan(values[: origins[0]]).all():
+        return None
+    folds = np.arange(origins.size) * FOLDS // origins.size
+    forecasts = np.empty((origins.size, spec.horizon))
+    for fold in np.unique(folds):
+        own = np.flatnonzero(folds == fold)
+        model = fit(fill_missing(values[: origins[own[0]]]), spec, no_quantiles(spec.horizon))
+        for index in own:
+            window = fill_missing(values[: origins[index]])
+            forecasts[index] = model.forecast(window[-model.tail.size :], spec.horizon)
+    outcomes = _outcomes(values, origins, spec.horizon)
+    scale = _scale(values[: origins[0]], spec.season_length)
+    return RollingErrors(forecasts=forecasts, outcomes=outcomes, folds=folds, scale=scale)
+
+
+def _origins(length: int, horizon: int, season_length: int) -> NDArray[np.int64]:
+    """The numbers of observations after which to forecast, ascending.
+
+    They lie in the second half of the series and are the last quarter of those that have a whole horizon
+    after them; where none has, some of the horizon is enough.
+    """
+    last = length - horizon if length - horizon >= length // 2 else length - 1
+    first = max(length // 2, last - max(length // 4, FOLDS) + 1, 1)
+    stride = -(-(last - first + 1) // MAX_ORIGINS)
+    # In step with the season, all origins would lie at few places in it.
+    while math.gcd(max(stride, 1), season_length) > 1:
+        stride += 1
+    return np.arange(first, last + 1, max(stride, 1))
+
+
+def _outcomes(values: FloatArray, origins: NDArray[np.int64], horizon: int) -> FloatArray:
+    padded = np.concatenate([values, np.full(horizon, np.nan)])
+    outcomes: FloatArray = padded[origins[:, None] + np.arange(horizon)]
+    return outcomes
+
+
+def _scale(values: FloatArray, season_length: int) -> float:
+    """The scale of the MASE (Hyndman & Koehler 2006, Another look at measures of forecast accuracy)."""
+    return _mean(np.abs(values[season_length:] - values[:-season_length]))
+
+
+def _mean(values: FloatArray) -> float:
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if present.size else math.nan
