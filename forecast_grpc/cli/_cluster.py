@@ -183,6 +183,9 @@ def _start_service(settings: Settings, endpoints: Endpoints) -> None:
 
     from forecast_grpc.app import app
 
+    # Serve tells here where it listens, which `ready` says better.
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+
     serve.start(
         http_options=HTTPOptions(host=endpoints.host, port=endpoints.http_port),
         grpc_options=gRPCOptions(port=endpoints.grpc_port, grpc_servicer_functions=list(SERVICERS)),

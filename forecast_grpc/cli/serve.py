@@ -118,18 +118,20 @@ def _print_ready(settings: Settings, endpoints: Endpoints, logs: Path) -> None:
     grpc_address = f"{endpoints.host}:{endpoints.grpc_port}"
     http_address = f"http://{endpoints.host}:{endpoints.http_port}"
     customer = _a_customer(settings.store)
-    lines = (
+    lines = [
         f"ready: gRPC on {grpc_address}, HTTP on {http_address} (its API: {http_address}/docs)",
         f"store: {settings.store}",
         f"metrics: http://{endpoints.host}:{endpoints.metrics_port}/metrics",
         f"logs: {logs}",
         "",
         "Try:",
-        f"grpcurl -plaintext -H 'multiplexed_model_id: {customer}' -d '{_SAMPLE}' "
-        f"{grpc_address} forecast.v1.ForecastService/Forecast",
+        (
+            f"grpcurl -plaintext -H 'multiplexed_model_id: {customer}' -d '{_SAMPLE}' "
+            f"{grpc_address} forecast.v1.ForecastService/Forecast"
+        ),
         f"curl -H 'serve_multiplexed_model_id: {customer}' -d '{_SAMPLE}' {http_address}/",
         f"forecast-grpc forecast {customer} --plot --address {grpc_address}",
-    )
+    ]
     typer.echo("\n".join(lines))
 
 
