@@ -1,0 +1,52 @@
+"""One small model of each family, for what all families have in common."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from forecast_grpc.domain import FloatArray, Forecaster
+from forecast_grpc.models import Linear, SeasonalNaive, Theta, Trend
+from forecast_grpc.models.residuals import SCORES, ResidualQuantiles
+
+HORIZON = 7
+
+
+def residuals(horizon: int = HORIZON, size: float = 2.0) -> ResidualQuantiles:
+    """Normal errors whose standard deviation grows from `size` by sqrt(h)."""
+    growth = size * np.sqrt(np.arange(1, horizon + 1))
+    return ResidualQuantiles(np.outer(SCORES, growth).astype(np.float32))
+
+
+def season(length: int, size: float = 0.3) -> FloatArray:
+    """A smooth seasonal pattern around 0, shape (length,)."""
+    return size * np.sin(2 * np.pi * np.arange(length) / length)
+
+
+def series(count: int, seed: int = 1) -> FloatArray:
+    """A level near 100 with a season of 12 and noise, shape (count,)."""
+    noise = np.random.default_rng(seed).normal(size=count)
+    return 100.0 * (1.0 + np.resize(season(12), count)) + noise
+
+
+def linear(lags: int = 24) -> Linear:
+    """Weights that average the same place in the last two seasons of 12."""
+    weights = np.zeros((HORIZON, lags), np.float32)
+    steps = np.arange(HORIZON)
+    weights[steps, lags - 12 + steps] = weights[steps, lags - 24 + steps] = 0.5
+    intercept = np.linspace(0.1, 0.7, HORIZON)
+    return Linear(weights=weights, intercept=intercept, tail=series(lags), residuals=residuals())
+
+
+MODELS: Mapping[str, Forecaster] = {
+    "trend": Trend(slope=1.45, base_level=100.0, residuals=residuals()),
+    "seasonal_naive": SeasonalNaive(tail=series(12), residuals=residuals()),
+    "theta": Theta(
+        alpha=0.3,
+        slope=0.2,
+        multiplicative=True,
+        pattern=season(12),
+        tail=series(64),
+        residuals=residuals(),
+    ),
+    "linear": linear(),
+}
