@@ -22,18 +22,18 @@ def answer(model: ServedModel, query: ForecastQuery, *, max_horizon: int) -> For
     """
     forecaster = model.forecaster
     horizon = _horizon(model, query.horizon, max_horizon)
-    window = _window(forecaster, query.sequence)
+    levels = query.quantile_levels
+    # Where values overflow, the check below answers the caller; a warning in the log helps nobody.
     with np.errstate(over="ignore", invalid="ignore"):
-        point = forecaster.forecast(window, horizon)
-        offsets = forecaster.quantile_offsets(query.quantile_levels, horizon) if query.quantile_levels else ()
-        quantiles = tuple(
-            QuantileForecast(level=level, values=point + offset)
-            for level, offset in zip(query.quantile_levels, offsets, strict=True)
-        )
+        point = forecaster.forecast(_window(forecaster, query.sequence), horizon)
+        rows = point + forecaster.quantile_offsets(levels, horizon) if levels else ()
     if not np.isfinite(point).all():
         raise RequestInvalid.of(
             "sequence_data", "holds values too large to forecast from: the result overflows"
         )
+    quantiles = tuple(
+        QuantileForecast(level=level, values=row) for level, row in zip(levels, rows, strict=True)
+    )
     return ForecastResult(forecast=point, quantiles=quantiles)
 
 

@@ -1,0 +1,297 @@
+"""Bytes <-> model: what goes in comes out, and nothing damaged passes."""
+
+import json
+import pickle
+import pickletools
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forecast_grpc.artefact import decode, encode, replace_version
+from forecast_grpc.domain import Forecaster, ModelMetadata
+from forecast_grpc.errors import ForecastError, ModelCorrupt, ModelFormatForbidden, ModelFormatUnsupported
+from tests.models.examples import HORIZON, MODELS, series
+
+models = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
+
+
+def metadata(model: Forecaster) -> ModelMetadata:
+    """Every field set."""
+    return ModelMetadata(
+        family=model.family,
+        model_version=3,
+        horizon=HORIZON,
+        min_length=model.min_length,
+        season_length=12,
+        frequency="P1M",
+        trained_time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        state_time="2025-12-01T00:00:00Z",
+        accuracy={"mae": 1.25, "smape": 12.5, "mase": 0.75, "coverage_80": 0.8125},
+    )
+
+
+TREND = encode(MODELS["trend"], metadata(MODELS["trend"]))
+
+
+def header_of(data: bytes) -> dict[str, Any]:
+    """The header as any safetensors reader sees it."""
+    length = int.from_bytes(data[:8], "little")
+    header: dict[str, Any] = json.loads(data[8 : 8 + length])
+    return header
+
+
+def rewritten(data: bytes, changes: Mapping[str, str | None]) -> bytes:
+    """The same tensors with other metadata, written by the safetensors library, as a foreign publisher would."""
+    text: dict[str, str | None] = {**header_of(data)["__metadata__"], "header_sha256": None, **changes}
+    kept = {key: value for key, value in text.items() if value is not None}
+    plain = safetensors.numpy.save(safetensors.numpy.load(data), metadata=kept)
+    if "sha256" in changes:
+        return plain
+    payload = plain[8 + int.from_bytes(plain[:8], "little") :]
+    kept["sha256"] = sha256(payload).hexdigest()
+    return safetensors.numpy.save(safetensors.numpy.load(data), metadata=kept)
+
+
+@models
+def test_a_model_comes_back_as_it_was(model: Forecaster) -> None:
+    """Forecasts, quantiles, tail and every field of the metadata survive the bytes, to the last bit."""
+    served = decode(encode(model, metadata(model)), "c")
+    assert replace(served.metadata, sha256="") == metadata(model)
+    assert type(served.forecaster) is type(model)
+    assert served.forecaster.tail.tolist() == model.tail.tolist()
+    window = series(100)
+    assert served.forecaster.forecast(window, 30).tolist() == model.forecast(window, 30).tolist()
+    levels = (0.05, 0.5, 0.999)
+    offsets = served.forecaster.quantile_offsets(levels, 30)
+    assert offsets.tolist() == model.quantile_offsets(levels, 30).tolist()
+
+
+def test_what_is_not_known_stays_unknown() -> None:
+    """Optional metadata may be absent, and is not invented."""
+    model = MODELS["trend"]
+    bare = ModelMetadata(family="trend", model_version=1, horizon=7, min_length=1)
+    assert replace(decode(encode(model, bare), "c").metadata, sha256="") == bare
+
+
+@models
+def test_equal_models_have_equal_bytes(model: Forecaster) -> None:
+    """Encoding is deterministic, also after a round trip."""
+    data = encode(model, metadata(model))
+    again = decode(data, "c")
+    assert encode(again.forecaster, again.metadata) == data
+
+
+@models
+def test_any_safetensors_reader_reads_it(model: Forecaster) -> None:
+    """The file is plain safetensors: arrays by their names, and `sha256` is the digest of all after the header."""
+    data = encode(model, metadata(model))
+    loaded = safetensors.numpy.load(data)
+    assert {name: array.tolist() for name, array in loaded.items()} == {
+        name: array.tolist() for name, array in model.arrays().items()
+    }
+    payload = data[8 + int.from_bytes(data[:8], "little") :]
+    assert header_of(data)["__metadata__"]["sha256"] == sha256(payload).hexdigest()
+
+
+def test_what_the_safetensors_library_alone_writes_is_read() -> None:
+    """A publisher needs no code of ours: without `header_sha256`, with its own order of keys, it is a model."""
+    served = decode(rewritten(TREND, {}), "c")
+    assert served.forecaster.forecast(np.array([120.0]), 1).tolist() == [121.45]
+
+
+def test_a_trained_time_is_kept_in_utc() -> None:
+    """Another zone's time is the same moment; a time without a zone is UTC's."""
+    model = MODELS["trend"]
+    paris = datetime(2026, 1, 2, 4, 4, 5, tzinfo=timezone(timedelta(hours=1)))
+    served = decode(encode(model, replace(metadata(model), trained_time=paris)), "c")
+    assert served.metadata.trained_time == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    naive = decode(rewritten(TREND, {"trained_time": "2026-01-02T03:04:05"}), "c")
+    assert naive.metadata.trained_time == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def test_the_version_is_replaced_and_nothing_else() -> None:
+    """A republished artefact keeps its tensors and their digest, and says its new version."""
+    data = replace_version(TREND, 12)
+    before, after = decode(TREND, "c").metadata, decode(data, "c").metadata
+    assert after == replace(before, model_version=12)
+    assert replace_version(data, 3) == TREND
+
+
+def test_decoded_arrays_cannot_be_written_to() -> None:
+    """A model is shared by requests: its arrays are read-only."""
+    tail = decode(encode(MODELS["linear"], metadata(MODELS["linear"])), "c").forecaster.tail
+    with pytest.raises(ValueError, match="read-only"):
+        tail[0] = 1.0
+
+
+@models
+def test_the_resident_size_covers_the_bytes(model: Forecaster) -> None:
+    """What a cache counts is no less than the artefact that the arrays lie in."""
+    data = encode(model, metadata(model))
+    assert decode(data, "c").nbytes >= len(data)
+
+
+def test_parameters_that_are_not_finite_are_not_encoded() -> None:
+    """A model that could only answer NaN is refused by its publisher."""
+    model = replace(MODELS["trend"], slope=float("nan"))  # type: ignore[type-var]
+    with pytest.raises(ValueError, match="finite"):
+        encode(model, metadata(model))
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x20, 0x80, 0xFF])
+def test_no_flipped_byte_passes(mask: int) -> None:
+    """Every byte of an artefact, flipped, is noticed; but for the name of the header's digest, which is optional."""
+    original = decode(TREND, "c")
+    for place in range(len(TREND)):
+        damaged = bytearray(TREND)
+        damaged[place] ^= mask
+        try:
+            served = decode(bytes(damaged), "c")
+        except (ModelCorrupt, ModelFormatUnsupported):
+            continue
+        start = TREND.index(b"header_sha256")
+        assert start <= place < start + len(b"header_sha256")
+        assert served.metadata == original.metadata
+
+
+def test_no_truncation_passes() -> None:
+    """Cut anywhere, an artefact is corrupt."""
+    for length in range(len(TREND)):
+        with pytest.raises(ModelCorrupt):
+            decode(TREND[:length], "c")
+
+
+@given(data=st.binary(max_size=200))
+def test_no_bytes_raise_anything_else(data: bytes) -> None:
+    """Arbitrary bytes are refused with an error of ours."""
+    with pytest.raises(ForecastError):
+        decode(data, "c")
+
+
+@given(
+    place=st.integers(0, len(TREND) - 1),
+    inserted=st.binary(max_size=30),
+    removed=st.integers(0, 30),
+)
+def test_no_damage_raises_anything_else(place: int, inserted: bytes, removed: int) -> None:
+    """Bytes cut out, put in or written over: the artefact is whole, or refused with an error of ours."""
+    damaged = TREND[:place] + inserted + TREND[place + removed :]
+    try:
+        assert decode(damaged, "c").metadata == decode(TREND, "c").metadata
+    except ForecastError:
+        assert damaged != TREND
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"family": None},
+        {"format_version": None},
+        {"model_version": None},
+        {"model_version": "0"},
+        {"model_version": "two"},
+        {"horizon": None},
+        {"horizon": "-7"},
+        {"min_length": None},
+        {"season_length": "0"},
+        {"sha256": "0" * 64},
+        {"sha256": None},
+        {"header_sha256": "0" * 64},
+        {"trained_time": "yesterday"},
+        {"trained_time": "9999-12-31T23:59:59-12:00"},
+        {"accuracy.mae": "small"},
+    ],
+    ids=str,
+)
+def test_impossible_metadata_is_corrupt(changes: dict[str, str | None]) -> None:
+    """What must be there is there, and counts are counts."""
+    with pytest.raises(ModelCorrupt):
+        decode(rewritten(TREND, changes), "c")
+
+
+@pytest.mark.parametrize("changes", [{"family": "oracle"}, {"format_version": "2"}], ids=str)
+def test_what_a_newer_release_wrote_is_unsupported(changes: dict[str, str | None]) -> None:
+    """An unknown family or format version is no damage: the caller learns that the server is too old."""
+    with pytest.raises(ModelFormatUnsupported) as caught:
+        decode(rewritten(TREND, changes), "c")
+    assert caught.value.metadata == {"customer_id": "c"}
+
+
+def test_arrays_that_do_not_fit_the_family_are_corrupt() -> None:
+    """Right digests around the wrong tensors: a linear model without weights."""
+    with pytest.raises(ModelCorrupt) as caught:
+        decode(rewritten(TREND, {"family": "linear"}), "c")
+    assert "weights" in str(caught.value.__cause__)
+
+
+def test_other_number_types_are_corrupt() -> None:
+    """Only float64 and float32 are parameters."""
+    text = {key: value for key, value in header_of(TREND)["__metadata__"].items() if key != "header_sha256"}
+    tensors = {"line": np.array([1, 2, 3])}
+    text["sha256"] = sha256(tensors["line"].tobytes()).hexdigest()
+    with pytest.raises(ModelCorrupt):
+        decode(safetensors.numpy.save(tensors, metadata=text), "c")
+
+
+def test_a_safetensors_file_without_metadata_is_corrupt() -> None:
+    """Somebody else's weights are no artefact."""
+    with pytest.raises(ModelCorrupt):
+        decode(safetensors.numpy.save({"weights": np.ones(3)}), "c")
+
+
+class Trap:
+    """An object whose pickle runs code when it is loaded."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        """Raises when unpickled."""
+        return (exec, ("raise SystemExit('unpickled')",))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("content", [Trap(), {"slope": 1.45}, [1.0] * 1000], ids=["trap", "dict", "list"])
+def test_a_pickle_is_forbidden_and_never_run(content: object, protocol: int) -> None:
+    """Whatever its protocol, a pickle is recognised by looking at it."""
+    with pytest.raises(ModelFormatForbidden):
+        decode(pickle.dumps(content, protocol), "c")
+
+
+def test_a_header_of_640_bytes_is_no_pickle() -> None:
+    """Its length starts with the bytes 80 02, as a pickle of protocol 2 does."""
+    model = MODELS["trend"]
+    for digits in range(200):
+        data = encode(model, replace(metadata(model), state_time="1" * digits))
+        if data.startswith(b"\x80\x02"):
+            break
+    assert decode(data, "c").metadata.state_time == "1" * digits
+    assert data.startswith(b"\x80\x02")
+    with pytest.raises(ModelCorrupt):
+        decode(data[:100], "c")
+
+
+def test_messages_name_no_part_of_the_bytes() -> None:
+    """What the caller reads is one sentence, the same for all damage; what exactly it was is in the cause."""
+    with pytest.raises(ModelCorrupt) as caught:
+        decode(TREND[:-1], "customer_123")
+    assert caught.value.message == "The model's bytes are damaged: publish it again."
+    assert caught.value.metadata == {"customer_id": "customer_123"}
+    assert caught.value.__cause__ is not None
+
+
+def test_replacing_the_version_of_damaged_bytes_fails_alike() -> None:
+    """Nothing is republished that could not be served."""
+    for damaged, error in ((TREND[:-1], ModelCorrupt), (pickle.dumps(1), ModelFormatForbidden)):
+        with pytest.raises(error):
+            replace_version(damaged, 2)
+
+
+def test_pickletools_reads_all_protocols() -> None:
+    """What the recognition of protocols 0 and 1 stands on: instructions are read without being run."""
+    assert sum(1 for _ in pickletools.genops(pickle.dumps(Trap(), 0))) > 1
