@@ -12,7 +12,9 @@ INGRESS_MODES = ("haproxy", "proxy")
 
 
 @pytest.fixture(scope="session", params=INGRESS_MODES)
-def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+def service(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningService]:
     """Three replicas behind each ingress in turn. pytest runs all tests of one mode before it starts the other."""
     store: Path = tmp_path_factory.mktemp("served") / "store"
     stores.build(store)

@@ -85,9 +85,16 @@ class RunningService:
     logs: Path
     """The folder with the logs."""
 
-    def grpc(self, request: ForecastRequest | None = None, customer: str | None = None, **extra: str) -> Outcome:
+    ray_environment: dict[str, str]
+    """For a Python process that is to connect to the service's Ray cluster."""
+
+    def grpc(
+        self, request: ForecastRequest | None = None, customer: str | None = None, **extra: str
+    ) -> Outcome:
         """One Forecast over gRPC."""
-        metadata = list(extra.items()) if customer is None else [("multiplexed_model_id", customer), *extra.items()]
+        metadata = (
+            list(extra.items()) if customer is None else [("multiplexed_model_id", customer), *extra.items()]
+        )
         with grpc.insecure_channel(self.grpc_address) as channel:
             stub = ForecastServiceStub(channel)
             try:
@@ -97,9 +104,7 @@ class RunningService:
                 return _grpc_error(error)
         return _grpc_success(response, done)
 
-    def http(
-        self, body: Any = None, customer: str | None = None, path: str = "/", **headers: str
-    ) -> Outcome:
+    def http(self, body: Any = None, customer: str | None = None, path: str = "/", **headers: str) -> Outcome:
         """One forecast over HTTP; `body` is sent as it is where it is bytes, else as JSON."""
         if customer is not None:
             headers["serve_multiplexed_model_id"] = customer
@@ -108,7 +113,7 @@ class RunningService:
         return _http_outcome(response)
 
     def metrics(self) -> dict[str, float]:
-        """The samples of the Prometheus endpoint, summed over their labels but for tier, reason, code and outcome."""
+        """The samples of the Prometheus endpoint, summed over all labels that tests do not ask for."""
         samples: dict[str, float] = {}
         for line in httpx.get(self.metrics_url, timeout=20).text.splitlines():
             match = re.fullmatch(r"(\w+)\{(.*)\} (\S+)", line)
@@ -143,7 +148,11 @@ def serving(store: Path, ingress: str, *options: str) -> Iterator[RunningService
     ports = ["--grpc-port", "0", "--http-port", "0"]
     environment = os.environ | {"COLUMNS": "200"}
     with subprocess.Popen(
-        [*command, *ports, *options], stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+        [*command, *ports, *options],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
     ) as process:
         try:
             yield _ready(process, store, ingress)
@@ -185,6 +194,7 @@ def _ready(process: subprocess.Popen[str], store: Path, ingress: str) -> Running
         metrics_url=said["metrics"],
         store=store,
         logs=Path(said["logs"]),
+        ray_environment=dict(re.findall(r"(\w+)=(\S+)", said["ray"])),
     )
 
 

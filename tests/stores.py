@@ -79,7 +79,9 @@ def build(folder: Path) -> FolderStore:
 def _add_families(store: FolderStore) -> None:
     rng = np.random.default_rng(7)
     weights = rng.normal(size=(HORIZON, 4)).astype(np.float32)
-    four_lags = Linear(weights=weights, intercept=np.zeros(HORIZON), tail=np.arange(4.0), residuals=residuals())
+    four_lags = Linear(
+        weights=weights, intercept=np.zeros(HORIZON), tail=np.arange(4.0), residuals=residuals()
+    )
     store.publish("four-lags", publisher(four_lags))
     store.publish("weekly", publisher(SeasonalNaive(tail=np.arange(7.0), residuals=residuals())))
 
@@ -94,9 +96,13 @@ def _add_bad_ones(store: FolderStore, folder: Path) -> None:
         "future-family": with_metadata(good, family="oracle"),
         "future-format": with_metadata(good, format_version="99"),
     }.items():
-        store.publish(customer, lambda _version, data=data: data)
+        store.publish(customer, partial(_as_it_is, data))
     (folder / "pickled").mkdir()
     (folder / "pickled" / "model.pkl").write_bytes(pickle.dumps(WritesAFile(folder / "pickle-was-run")))
+
+
+def _as_it_is(data: bytes, _version: int) -> bytes:
+    return data
 
 
 class WritesAFile:

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import grpc
@@ -13,10 +14,11 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from forecast_grpc.store import FolderStore
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 from tests.service import TUTORIAL_FORECAST, TUTORIAL_SEQUENCE, Outcome, RunningService, eventually
-from tests.stores import HORIZON, SLOPES, encode, trend
+from tests.stores import HORIZON, SLOPES, publisher, trend
 
 Ask = Callable[..., Outcome]
 
@@ -46,13 +48,18 @@ def test_answers_the_tutorials_numbers(ask: Ask) -> None:
 
 def test_both_protocols_agree_to_the_last_bit(service: RunningService) -> None:
     """The same request gives the same doubles, quantiles included, whichever the protocol."""
-    fields: dict[str, Any] = {"sequence_data": [0.1, 0.2, 0.30000000000000004, 1e-17], "quantile_levels": [0.1, 0.9]}
+    fields: dict[str, Any] = {
+        "sequence_data": [0.1, 0.2, 0.30000000000000004, 1e-17],
+        "quantile_levels": [0.1, 0.9],
+    }
     with grpc.insecure_channel(service.grpc_address) as channel:
         response: ForecastResponse = ForecastServiceStub(channel).Forecast(
-            ForecastRequest(**fields), metadata=[("multiplexed_model_id", "four-lags")], timeout=20
+            ForecastRequest(**fields), metadata=(("multiplexed_model_id", "four-lags"),), timeout=20
         )
     body = httpx.post(
-        f"{service.http_address}/v1/forecast", json=fields, headers={"serve_multiplexed_model_id": "four-lags"}
+        f"{service.http_address}/v1/forecast",
+        json=fields,
+        headers={"serve_multiplexed_model_id": "four-lags"},
     ).json()
     assert body["customer_id"] == response.customer_id == "four-lags"
     assert body["forecast"] == list(response.forecast)
@@ -60,7 +67,9 @@ def test_both_protocols_agree_to_the_last_bit(service: RunningService) -> None:
         (q.level, list(q.values)) for q in response.quantiles
     ]
     assert body["model"]["sha256"] == response.model.sha256
-    assert body["model"]["trained_time"] == response.model.trained_time.ToJsonString() == "2026-01-02T03:04:05Z"
+    assert (
+        body["model"]["trained_time"] == response.model.trained_time.ToJsonString() == "2026-01-02T03:04:05Z"
+    )
 
 
 def test_says_where_an_answer_came_from(ask: Ask) -> None:
@@ -82,7 +91,9 @@ def test_keeps_the_callers_request_id(service: RunningService) -> None:
 
 def test_an_empty_sequence_goes_on_from_training(ask: Ask) -> None:
     """Without a sequence the forecast starts from the end of the training series."""
-    assert ask("customer_123").forecast == pytest.approx([100 + 1.45 * step for step in range(1, HORIZON + 1)])
+    assert ask("customer_123").forecast == pytest.approx(
+        [100 + 1.45 * step for step in range(1, HORIZON + 1)]
+    )
 
 
 @pytest.mark.parametrize("horizon", [1, 3, 1000])
@@ -96,7 +107,7 @@ def test_quantiles_come_in_the_callers_order(service: RunningService) -> None:
     body = {"sequence_data": [1, 2, 3], "quantile_levels": [0.9, 0.5, 0.1, 0.001]}
     quantiles = json.loads(service.http(body, "customer_456").everything.split("} {")[0] + "}")["quantiles"]
     assert [quantile["level"] for quantile in quantiles] == body["quantile_levels"]
-    for above, below in zip(quantiles, quantiles[1:], strict=False):
+    for above, below in pairwise(quantiles):
         assert all(a > b for a, b in zip(above["values"], below["values"], strict=True))
 
 
@@ -117,11 +128,13 @@ def test_a_version_can_be_asked_for(ask: Ask) -> None:
 
 
 def test_both_paths_and_both_headers_answer(service: RunningService) -> None:
-    """POST / and POST /v1/forecast answer, with either header, and without a content type, as `curl -d` sends it."""
+    """POST / and POST /v1/forecast answer, with either header, and to what `curl -d` sends as a form."""
     body = json.dumps({"sequence_data": TUTORIAL_SEQUENCE}).encode()
     for path in ("/", "/v1/forecast"):
         assert service.http(body, "customer_123", path).forecast == TUTORIAL_FORECAST
-        assert service.http(body, path=path, multiplexed_model_id="customer_123").forecast == TUTORIAL_FORECAST
+        assert (
+            service.http(body, path=path, multiplexed_model_id="customer_123").forecast == TUTORIAL_FORECAST
+        )
     form = {"content-type": "application/x-www-form-urlencoded"}
     assert service.http(body, "customer_123", **form).forecast == TUTORIAL_FORECAST
 
@@ -129,10 +142,10 @@ def test_both_paths_and_both_headers_answer(service: RunningService) -> None:
 def test_a_published_model_is_served_soon(service: RunningService) -> None:
     """A new version is served after the refresh interval, with no request failing meanwhile."""
     name = f"fresh-{service.ingress}"
-    store = RunningStore(service)
-    store.publish(name, 1.0)
+    store = FolderStore(service.store)
+    store.publish(name, publisher(trend(1.0)))
     assert service.grpc(ForecastRequest(sequence_data=[0], horizon=1), name).forecast == [1.0]
-    store.publish(name, 2.0)
+    store.publish(name, publisher(trend(2.0)))
 
     def served() -> bool:
         outcome = service.grpc(ForecastRequest(sequence_data=[0], horizon=1), name)
@@ -140,19 +153,6 @@ def test_a_published_model_is_served_soon(service: RunningService) -> None:
         return outcome.forecast == [2.0]
 
     eventually(served)
-
-
-class RunningStore:
-    """The store under a running service."""
-
-    def __init__(self, service: RunningService) -> None:
-        from forecast_grpc.store import FolderStore
-
-        self._store = FolderStore(service.store)
-
-    def publish(self, customer: str, slope: float) -> None:
-        """Publishes a trend model."""
-        self._store.publish(customer, lambda version: encode(trend(slope), version))
 
 
 # --- errors ---
@@ -219,7 +219,7 @@ def test_a_bad_field_is_named(ask: Ask, customer: str, fields: dict[str, Any], f
 
 
 @pytest.mark.parametrize(("customer", "fields", "code", "reason", "http_status"), MODEL_ERRORS)
-def test_a_model_that_cannot_be_had(
+def test_a_model_that_cannot_be_had(  # noqa: PLR0917 - a row of the table
     ask: Ask, customer: str, fields: dict[str, Any], code: str, reason: str, http_status: int
 ) -> None:
     """Each way in which a model can be missing or bad has its code and reason, every time it is asked for."""
@@ -274,7 +274,7 @@ def test_wrong_paths_are_errors_like_all_others(
 
 
 def test_an_error_says_where_it_came_from(ask: Ask) -> None:
-    """An error names the request and the replica as an answer does; the tier is absent where no model was reached."""
+    """An error names the request and the replica too, and no tier where no model was reached."""
     outcome = ask("nobody")
     assert outcome.metadata["request_id"]
     assert outcome.metadata["forecast-replica"]
@@ -310,7 +310,7 @@ def assert_discreet(outcome: Outcome) -> None:
 def test_is_healthy(service: RunningService, name: str) -> None:
     """`grpc.health.v1` says SERVING for the server and for the service, without metadata, as a probe asks."""
     with grpc.insecure_channel(service.grpc_address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         reply = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=20)
         assert reply.status == health_pb2.HealthCheckResponse.SERVING
         watch = stub.Watch(health_pb2.HealthCheckRequest(service=name), timeout=20)
@@ -322,7 +322,7 @@ def test_health_of_an_unknown_service(service: RunningService) -> None:
     """An unknown service is NOT_FOUND to Check and SERVICE_UNKNOWN to Watch, as the protocol says."""
     request = health_pb2.HealthCheckRequest(service="nothing.like.it")
     with grpc.insecure_channel(service.grpc_address) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         with pytest.raises(grpc.RpcError) as error:
             stub.Check(request, timeout=20)
         assert error.value.code() is grpc.StatusCode.NOT_FOUND
@@ -338,7 +338,9 @@ def test_describes_itself(service: RunningService) -> None:
         reflection_pb2.ServerReflectionRequest(file_containing_symbol="forecast.v1.ForecastService"),
     ]
     with grpc.insecure_channel(service.grpc_address) as channel:
-        listed, found = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter(ask), timeout=20)
+        listed, found = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(
+            iter(ask), timeout=20
+        )
     names = {each.name for each in listed.list_services_response.service}
     assert {"forecast.v1.ForecastService", "grpc.health.v1.Health"} <= names
     files = [FileDescriptorProto.FromString(b) for b in found.file_descriptor_response.file_descriptor_proto]
@@ -362,14 +364,19 @@ def test_documents_its_http_api(service: RunningService) -> None:
 
 def test_each_request_leaves_one_line(service: RunningService) -> None:
     """One canonical line a request: its id, customer, tier, code and time as fields."""
-    asked = service.grpc(ForecastRequest(sequence_data=[1]), "customer_abc", request_id=f"line-{service.ingress}")
+    asked = service.grpc(
+        ForecastRequest(sequence_data=[1]), "customer_abc", request_id=f"line-{service.ingress}"
+    )
     request_id = asked.metadata["request_id"]
     lines = eventually(lambda: [line for line in service.log_text().splitlines() if request_id in line])
     assert len(lines) == 1
     line = json.loads(lines[0])
     assert line["event"] == "request"
     assert (line["customer_id"], line["code"], line["protocol"]) == ("customer_abc", "OK", "grpc")
-    assert (line["cache"], line["replica"]) == (asked.metadata["forecast-cache"], asked.metadata["forecast-replica"])
+    assert (line["cache"], line["replica"]) == (
+        asked.metadata["forecast-cache"],
+        asked.metadata["forecast-replica"],
+    )
     assert line["duration_ms"] > 0
 
 

@@ -67,6 +67,17 @@ class Endpoints:
     """For Prometheus: `GET /metrics`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """A Ray cluster that is running."""
+
+    address: str
+    """For `ray.init` of a Python process that wants a deployment handle, and for `ray status`."""
+
+    logs: Path
+    """The folder of Ray Serve's logs, and of ours beside them."""
+
+
 def haproxy_available() -> bool:
     """Whether there is an HAProxy to run: Ray ships one for Linux alone."""
     if os.environ.get("RAY_SERVE_HAPROXY_BINARY_PATH"):
@@ -82,10 +93,10 @@ def haproxy_available() -> bool:
 @contextmanager
 def running(
     settings: Settings, endpoints: Endpoints, ingress: IngressMode, *, progress: Callable[[str], None]
-) -> Iterator[Path]:
+) -> Iterator[Cluster]:
     """Runs the service on a cluster of its own, ready for requests when the body is entered.
 
-    Yields the folder of Ray's logs. SIGINT and SIGTERM raise KeyboardInterrupt in the body. Leaves no process
+    Yields what an operator needs to look into it. SIGINT and SIGTERM raise KeyboardInterrupt in the body. Leaves no process
     behind. Raises CommandFailed where the cluster cannot be started.
     """
     for port in (endpoints.grpc_port, endpoints.http_port, endpoints.metrics_port):
@@ -105,7 +116,7 @@ def running(
             _start_service(settings, endpoints)
             progress("waiting for the ingress")
             wait_until_serving(f"{endpoints.host}:{endpoints.grpc_port}", READY_TIMEOUT_S)
-            yield _log_folder()
+            yield _cluster()
         finally:
             # A second Ctrl-C must not leave half of the processes behind.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -193,12 +204,14 @@ def _start_service(settings: Settings, endpoints: Endpoints) -> None:
     serve.run(app(settings), name=APPLICATION_NAME)
 
 
-def _log_folder() -> Path:
+def _cluster() -> Cluster:
+    import ray
     from ray._private import worker
 
     node = worker._global_node  # noqa: SLF001 - there is no public way to ask where the logs are
     assert node is not None  # noqa: S101 - Ray is running
-    return Path(node.get_logs_dir_path()) / "serve"
+    logs = Path(node.get_logs_dir_path()) / "serve"
+    return Cluster(address=ray.get_runtime_context().gcs_address, logs=logs)
 
 
 def _stop_children() -> None:

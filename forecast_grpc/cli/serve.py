@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from forecast_grpc.cli._cluster import Endpoints, IngressMode, free_port, haproxy_available, running
+from forecast_grpc.cli._cluster import Cluster, Endpoints, IngressMode, free_port, haproxy_available, running
 from forecast_grpc.cli._common import CommandFailed, ExitCode, StoreOption, existing_store, notes
 from forecast_grpc.config import GRPC_PORT, HTTP_PORT, Settings, default_store
 
@@ -64,10 +64,10 @@ def serve(  # noqa: PLR0913 - its options are many, and each is a parameter
     try:
         with (
             notes().status("starting") as status,
-            running(settings, endpoints, _usable(ingress), progress=status.update) as logs,
+            running(settings, endpoints, _usable(ingress), progress=status.update) as cluster,
         ):
             status.stop()
-            _print_ready(settings, endpoints, logs)
+            _print_ready(settings, endpoints, cluster)
             ready = True
             threading.Event().wait()
     except KeyboardInterrupt:
@@ -113,7 +113,7 @@ def _usable(ingress: IngressMode) -> IngressMode:
     return ingress
 
 
-def _print_ready(settings: Settings, endpoints: Endpoints, logs: Path) -> None:
+def _print_ready(settings: Settings, endpoints: Endpoints, cluster: Cluster) -> None:
     """One line that says `ready`, then what to try."""
     grpc_address = f"{endpoints.host}:{endpoints.grpc_port}"
     http_address = f"http://{endpoints.host}:{endpoints.http_port}"
@@ -122,7 +122,8 @@ def _print_ready(settings: Settings, endpoints: Endpoints, logs: Path) -> None:
         f"ready: gRPC on {grpc_address}, HTTP on {http_address} (its API: {http_address}/docs)",
         f"store: {settings.store}",
         f"metrics: http://{endpoints.host}:{endpoints.metrics_port}/metrics",
-        f"logs: {logs}",
+        f"logs: {cluster.logs}",
+        f"ray: RAY_ADDRESS={cluster.address} RAY_AUTH_MODE=token",
         "",
         "Try:",
         (
