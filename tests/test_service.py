@@ -401,3 +401,34 @@ def test_metrics_know_no_customer(service: RunningService) -> None:
     text = httpx.get(service.metrics_url).text
     ours = [line for line in text.splitlines() if line.startswith("ray_forecast_grpc_")]
     assert not [line for line in ours if "customer_123" in line or "nobody" in line]
+
+
+def test_warms_the_customers_it_was_told_to(service: RunningService) -> None:
+    """Each replica loads the customers of --prewarm before traffic; one that is not there is logged."""
+
+    def replicas(event: str, customer: str) -> set[str]:
+        lines = [json.loads(line) for line in service.log_text().splitlines()]
+        return {
+            line["replica"] for line in lines if (line["event"], line.get("customer_id")) == (event, customer)
+        }
+
+    eventually(lambda: len(replicas("model_loaded", "customer_123")) >= 3)
+    eventually(lambda: len(replicas("model_load_failed", "nobody")) >= 3)
+
+
+def test_a_store_that_is_gone_stops_cold_models_only(service: RunningService) -> None:
+    """A store that does not answer: UNAVAILABLE with RetryInfo for cold models; the others serve on."""
+    away = service.store.with_name("away")
+    assert service.grpc(None, "weekly").code == "OK"
+    service.store.rename(away)
+    try:
+        for cold in (service.grpc(None, "cold-one"), service.http({}, "cold-one")):
+            assert (cold.code, cold.reason) == ("UNAVAILABLE", "STORE_UNAVAILABLE")
+            assert cold.http_status in {None, 503}
+            assert cold.retry_after_s
+            assert_discreet(cold)
+        for warm in (service.grpc(None, "weekly"), service.http({}, "weekly")):
+            assert warm.code == "OK"
+    finally:
+        away.rename(service.store)
+    assert service.grpc(None, "cold-one").reason == "MODEL_NOT_FOUND"
