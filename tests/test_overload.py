@@ -91,7 +91,7 @@ def _grpc_code(service: RunningService) -> grpc.StatusCode:
         try:
             health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=2)  # type: ignore[attr-defined]
         except grpc.RpcError as error:
-            return error.code()  # type: ignore[no-any-return,attr-defined]
+            return error.code()
     return grpc.StatusCode.OK
 
 
