@@ -10,14 +10,17 @@ from forecast_grpc.domain import FloatArray, Forecaster, ModelMetadata
 from forecast_grpc.fit import frequency
 from forecast_grpc.fit.families import FITS, FitSpec
 from forecast_grpc.fit.problems import SeriesError
-from forecast_grpc.fit.quantiles import estimate_quantiles, random_walk_quantiles
+from forecast_grpc.fit.quantiles import random_walk_quantiles
 from forecast_grpc.fit.rolling import RollingErrors, rolling_origin
 from forecast_grpc.fit.seasonality import guess_season_length
 from forecast_grpc.fit.series import LARGEST_VALUE, Series
 from forecast_grpc.models.missing import fill_missing
 
 AUTO = "auto"
-"""The choice that takes, for each customer, the family with the smallest rolling-origin error."""
+"""The choice that takes, for each customer, theta, or the family whose rolling-origin error is a tenth smaller."""
+
+_USUAL = "theta"
+_MARGIN = 0.9  # Less than a tenth of the error is within the luck of a choice among four, measured on M3.
 
 FAMILY_CHOICES: tuple[str, ...] = (AUTO, *FITS)
 """What `family` may be."""
@@ -66,7 +69,7 @@ def fit_series(
     filled = fill_missing(values)
     residuals = random_walk_quantiles(filled, spec.horizon)
     if errors is not None:
-        residuals = estimate_quantiles(errors.errors)
+        residuals = errors.quantiles()
     forecaster = FITS[chosen](filled, spec, residuals)
     metadata = ModelMetadata(
         family=chosen,
@@ -118,7 +121,8 @@ def _measured(family: str, values: FloatArray, spec: FitSpec) -> tuple[str, Roll
         return family, _errors(family, values, spec)
     errors = {name: _errors(name, values, spec) for name in FITS}
     known = {name: found.mae for name, found in errors.items() if found is not None}
-    best = min(known, key=known.__getitem__, default="trend")
+    known[_USUAL] = known.get(_USUAL, np.inf) * _MARGIN
+    best = min(known, key=known.__getitem__)
     return best, errors[best]
 
 

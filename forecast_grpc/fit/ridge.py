@@ -26,7 +26,7 @@ _STEPS = (4, 8, 16)  # Windows where there is no season.
 
 @dataclass(frozen=True, slots=True)
 class _Moments:
-    """What a ridge regression needs to know of its rows: means, and centred products, of the longest window."""
+    """What a ridge regression needs to know of its rows, for the longest window."""
 
     inputs: FloatArray
     """Mean of the inputs, shape (L,)."""
@@ -34,17 +34,21 @@ class _Moments:
     targets: FloatArray
     """Mean of the targets, shape (H,)."""
 
+    squares: FloatArray
+    """Sum of the squared inputs, not centred, shape (L,)."""
+
     gram: FloatArray
-    """Shape (L, L)."""
+    """Products of the centred inputs, shape (L, L)."""
 
     cross: FloatArray
-    """Shape (L, H)."""
+    """Products of the centred inputs and targets, shape (L, H)."""
 
     @classmethod
     def of(cls, inputs: FloatArray, targets: FloatArray) -> "_Moments":
         mean_in, mean_out = inputs.mean(axis=0), targets.mean(axis=0)
         centred = inputs - mean_in
-        return cls(mean_in, mean_out, centred.T @ centred, centred.T @ (targets - mean_out))
+        squares = (inputs * inputs).sum(axis=0)
+        return cls(mean_in, mean_out, squares, centred.T @ centred, centred.T @ (targets - mean_out))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +132,9 @@ def _solve(moments: _Moments, setting: _Setting, width: int) -> tuple[FloatArray
     gram, cross = moments.gram[-window:, -window:], moments.cross[-window:]
     horizon = cross.shape[1]
     prior = _seasonal_naive_weights(horizon, window, setting.prior)
-    # Relative to the mean square of an input, so that one list of strengths fits every series.
-    ridge = setting.strength * (float(np.trace(gram)) / window or 1.0)
+    # Relative to the inputs, so that one list of strengths fits every series; not to the centred ones, of which
+    # a straight line leaves nothing but rounding.
+    ridge = setting.strength * (float(moments.squares[-window:].mean()) or 1.0)
     change = np.linalg.solve(gram + ridge * np.eye(window), cross - gram @ prior.T)
     weights = prior + change.T
     intercept = moments.targets - weights @ moments.inputs[-window:]

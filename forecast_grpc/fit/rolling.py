@@ -15,6 +15,7 @@ from forecast_grpc.domain import FloatArray
 from forecast_grpc.fit.families import Fit, FitSpec
 from forecast_grpc.fit.quantiles import estimate_quantiles, no_quantiles
 from forecast_grpc.models.missing import fill_missing
+from forecast_grpc.models.residuals import ResidualQuantiles
 
 FOLDS = 3
 """Refits, where the series is long enough."""
@@ -38,6 +39,9 @@ class RollingErrors:
     folds: NDArray[np.int64]
     """The fold of each origin, shape (origins,), ascending."""
 
+    stride: int
+    """Steps from one origin to the next."""
+
     scale: float
     """Mean absolute error of the seasonal naive method in the history before the first origin; NaN if unknown."""
 
@@ -48,7 +52,7 @@ class RollingErrors:
 
     @property
     def mae(self) -> float:
-        """Mean absolute error; NaN where nothing was observed."""
+        """Mean absolute error over all steps of all forecasts; NaN where nothing was observed."""
         return _mean(np.abs(self.errors))
 
     def accuracy(self) -> dict[str, float]:
@@ -63,6 +67,10 @@ class RollingErrors:
         }
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
+    def quantiles(self) -> ResidualQuantiles:
+        """The quantiles of the errors."""
+        return estimate_quantiles(self.errors, self.stride)
+
     def _coverage(self) -> float:
         """Share of outcomes within the 80 % interval, each fold judged by the errors of the others."""
         hits = [self._hits(fold) for fold in np.unique(self.folds)]
@@ -70,7 +78,7 @@ class RollingErrors:
 
     def _hits(self, fold: np.int64) -> FloatArray:
         errors, own = self.errors, self.folds == fold
-        low, high = estimate_quantiles(errors[~own]).at(_BAND, errors.shape[1])
+        low, high = estimate_quantiles(errors[~own], self.stride).at(_BAND, errors.shape[1])
         inside = (errors[own] >= low) & (errors[own] <= high)
         return np.where(np.isnan(errors[own]), np.nan, inside)
 
@@ -80,7 +88,7 @@ def rolling_origin(fit: Fit, values: FloatArray, spec: FitSpec) -> RollingErrors
 
     Raises SeriesError where the part before the first origin is too short to fit.
     """
-    origins = _origins(values.size, spec.horizon, spec.season_length)
+    origins = _origins(values.size, spec.season_length)
     if not origins.size or np.isnan(values[: origins[0]]).all():
         return None
     folds = np.arange(origins.size) * FOLDS // origins.size
@@ -92,23 +100,27 @@ def rolling_origin(fit: Fit, values: FloatArray, spec: FitSpec) -> RollingErrors
             window = fill_missing(values[: origins[index]])
             forecasts[index] = model.forecast(window[-model.tail.size :], spec.horizon)
     outcomes = _outcomes(values, origins, spec.horizon)
-    scale = _scale(values[: origins[0]], spec.season_length)
-    return RollingErrors(forecasts=forecasts, outcomes=outcomes, folds=folds, scale=scale)
+    return RollingErrors(
+        forecasts=forecasts,
+        outcomes=outcomes,
+        folds=folds,
+        stride=int(origins[1] - origins[0]) if origins.size > 1 else 1,
+        scale=_scale(values[: origins[0]], spec.season_length),
+    )
 
 
-def _origins(length: int, horizon: int, season_length: int) -> NDArray[np.int64]:
-    """The numbers of observations after which to forecast, ascending.
+def _origins(length: int, season_length: int) -> NDArray[np.int64]:
+    """The numbers of observations after which to forecast, ascending: all in the second half, or evenly fewer.
 
-    They lie in the second half of the series and are the last quarter of those that have a whole horizon
-    after them; where none has, some of the horizon is enough.
+    The last ones have less than a horizon after them. What they add is worth more on short series than it takes
+    from long horizons: measured, the intervals come nearer to their levels.
     """
-    last = length - horizon if length - horizon >= length // 2 else length - 1
-    first = max(length // 2, last - max(length // 4, FOLDS) + 1, 1)
-    stride = -(-(last - first + 1) // MAX_ORIGINS)
+    first = max(length // 2, 1)
+    stride = max(-(-(length - first) // MAX_ORIGINS), 1)
     # In step with the season, all origins would lie at few places in it.
-    while math.gcd(max(stride, 1), season_length) > 1:
+    while math.gcd(stride, season_length) > 1:
         stride += 1
-    return np.arange(first, last + 1, max(stride, 1))
+    return np.arange(first, length, stride)
 
 
 def _outcomes(values: FloatArray, origins: NDArray[np.int64], horizon: int) -> FloatArray:
