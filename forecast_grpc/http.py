@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
 from ray import serve
 from starlette.exceptions import HTTPException
 
@@ -43,8 +44,8 @@ _CUSTOMER_PARAMETER = {
 
 def build_app(engine: Engine) -> FastAPI:
     """The HTTP application of a replica."""
-    app = FastAPI(
-        title="forecast-grpc", version=version(DISTRIBUTION), description=_DESCRIPTION, redoc_url=None
+    app = FastAPIOffline(
+        redoc_url=None, title=DISTRIBUTION, version=version(DISTRIBUTION), description=_DESCRIPTION
     )
     app.add_exception_handler(HTTPException, _no_such_route)
 
