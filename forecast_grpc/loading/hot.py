@@ -6,6 +6,7 @@ entered and handed in through a context variable.
 """
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -32,6 +33,25 @@ class HotModel:
         # Ray calls `__del__` of what it evicts, and awaits it if it is a coroutine function. On the instance it
         # is invisible to Python's own finalisation, which would call it a second time.
         self.__del__ = evicted
+
+
+class _Mute:
+    """A gauge that nobody reads."""
+
+    def set(self, value: float, tags: object = None) -> None:
+        """Does nothing."""
+
+
+def mute_gauge_by_model(get_model: Callable[[str], Awaitable[HotModel]]) -> None:
+    """Takes the gauge `serve_registered_multiplexed_model_id{model_id}` out of a multiplexed loader in use.
+
+    Ray sets it for every model ten times a second, and never forgets a customer: the time series grow with the
+    customers that ever came, and the idle cost with those that are hot. `num_multiplexed_models` and the log say
+    what it said. The attribute is private to Ray, so a test holds that the series is not exported.
+    """
+    multiplexer = getattr(inspect.unwrap(get_model), "__serve_multiplex_wrapper", None)
+    if multiplexer is not None:
+        multiplexer.registered_model_gauge = _Mute()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +81,7 @@ class HotSet:
         self._cache = cache
         self._telemetry = telemetry
         self._get_model = get_model
+        self._muted = False
 
     async def acquire(self, customer_id: str, version: int | None = None) -> Acquired:
         """The customer's model in this version (None: the active one). Raises as `ModelLoader.load` does."""
@@ -82,6 +103,10 @@ class HotSet:
         slot = _arriving.get()
         assert slot.key == (customer_id, None)  # noqa: S101 - set by `_touch`, the only caller of the loader
         self._cache.promote(slot)
+        if not self._muted:
+            # Ray makes the multiplexer when its first model comes, which is now.
+            mute_gauge_by_model(self._get_model)
+            self._muted = True
         return HotModel(slot, self._evicted)
 
     def _evicted(self, slot: ModelSlot) -> None:
