@@ -15,10 +15,12 @@ import numpy as np
 from forecast_grpc.domain import FloatArray
 from forecast_grpc.fit.problems import SeriesError
 
-_STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
+_STRENGTHS = (0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 _CAUTIOUS = 1.0  # The strength where there are too few rows to choose one.
-_BEST = 3  # Settings that are averaged.
+_BEST = 3  # Settings that are averaged at most,
+_AS_GOOD = 1.2  # with at most this multiple of the best one's error.
 _LARGEST_HOLDOUT = 72
+_SMALLEST_SQUARE = 1e-9  # In squares of the largest change of the series.
 _FEWEST_ROWS = 8  # To choose a setting by.
 _SEASONS = (2, 4, 7)  # Windows, in seasons; 7 days of hours make a week.
 _STEPS = (4, 8, 16)  # Windows where there is no season.
@@ -117,7 +119,9 @@ def _choose(inputs: FloatArray, targets: FloatArray, settings: list[_Setting]) -
         weights, intercept = _solve(moments, setting, setting.window)
         forecasts = inputs[-held_out:, -setting.window :] @ weights.T + intercept
         errors.append(np.abs(forecasts - targets[-held_out:]).mean())
-    return [settings[index] for index in np.argsort(errors, kind="stable")[:_BEST]]
+    limit = _AS_GOOD * min(errors)
+    ranked = np.argsort(errors, kind="stable")[:_BEST]
+    return [settings[index] for index in ranked if errors[index] <= limit]
 
 
 def _cautious(settings: list[_Setting]) -> _Setting:
@@ -133,8 +137,8 @@ def _solve(moments: _Moments, setting: _Setting, width: int) -> tuple[FloatArray
     horizon = cross.shape[1]
     prior = _seasonal_naive_weights(horizon, window, setting.prior)
     # Relative to the inputs, so that one list of strengths fits every series; not to the centred ones, of which
-    # a straight line leaves nothing but rounding.
-    ridge = setting.strength * (float(moments.squares[-window:].mean()) or 1.0)
+    # a straight line leaves nothing but rounding, and not to next to nothing.
+    ridge = setting.strength * max(float(moments.squares[-window:].mean()), _SMALLEST_SQUARE)
     change = np.linalg.solve(gram + ridge * np.eye(window), cross - gram @ prior.T)
     weights = prior + change.T
     intercept = moments.targets - weights @ moments.inputs[-window:]
