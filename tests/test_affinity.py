@@ -28,7 +28,7 @@ def replica_processes(service: RunningService) -> list[psutil.Process]:
 
 
 def test_each_customer_has_one_replica(service: RunningService) -> None:
-    """60 customers, three calls each over both protocols: one replica a customer, and all three replicas in use."""
+    """60 customers, three calls each over both protocols: one replica a customer, all three in use."""
     where = homes(service)
     assert {customer: replicas for customer, replicas in where.items() if len(replicas) > 1} == {}
     assert len({replica for replicas in where.values() for replica in replicas}) == 3

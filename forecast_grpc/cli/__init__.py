@@ -11,7 +11,6 @@ from forecast_grpc.cli.fit import fit
 from forecast_grpc.cli.forecast import forecast
 from forecast_grpc.cli.publish import publish
 from forecast_grpc.cli.serve import serve
-from forecast_grpc.cli.serve import serve
 
 __all__ = ["app", "main"]
 
@@ -25,7 +24,6 @@ app = typer.Typer(
     help="Serve one forecasting model per customer, over gRPC and HTTP: fit them, publish them, ask them.",
 )
 
-app.command(epilog="Example: forecast-grpc serve --store ./models --num-replicas 2")(serve)
 app.command(epilog="Example: forecast-grpc serve --store ./models --num-replicas 2")(serve)
 app.command(
     # A sequence may start with a negative number, which looks like an option.

@@ -96,8 +96,8 @@ def running(
 ) -> Iterator[Cluster]:
     """Runs the service on a cluster of its own, ready for requests when the body is entered.
 
-    Yields what an operator needs to look into it. SIGINT and SIGTERM raise KeyboardInterrupt in the body. Leaves no process
-    behind. Raises CommandFailed where the cluster cannot be started.
+    Yields what an operator needs to look into it. SIGINT and SIGTERM raise KeyboardInterrupt in the body. Leaves
+    no process behind. Raises CommandFailed where the cluster cannot be started.
     """
     for port in (endpoints.grpc_port, endpoints.http_port, endpoints.metrics_port):
         require_free_port(endpoints.host, port)
