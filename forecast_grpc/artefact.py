@@ -131,7 +131,7 @@ def _split(data: bytes) -> _Parts:
     safetensors.deserialize(data)  # type: ignore[no-untyped-call]  # Its stubs name no types.
     start = _PREFIX + int.from_bytes(data[:_PREFIX], "little")
     header = data[_PREFIX:start]
-    tensors = json.loads(header)
+    tensors = json.loads(header.decode())
     metadata = tensors.pop("__metadata__")
     # Before the digests: another format may take them in another way.
     if metadata["format_version"] != FORMAT_VERSION:

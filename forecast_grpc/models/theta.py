@@ -61,16 +61,18 @@ class Theta:
 
     def forecast(self, window: FloatArray, horizon: int) -> FloatArray:
         """The point forecast, shape (horizon,)."""
-        window = window[-memory(self.pattern.size) :]
-        if self.pattern.size == 1:
+        season_length = self.pattern.size
+        seasons = min(window.size, memory(season_length)) // season_length
+        window = window[-seasons * season_length :]
+        if season_length == 1:
             return self._line(window, horizon)
-        pattern = self._pattern_after(window)
-        # The pattern starts with the step after the window, so what is before it counts back from its end.
-        past = pattern[np.arange(-window.size, 0) % pattern.size]
-        ahead = pattern[np.arange(horizon) % pattern.size]
+        # Whole seasons before the next step: each row is in step with the pattern that comes after it.
+        rows = window.reshape(seasons, season_length)
+        pattern = self._pattern_after(rows[-SEASONS:])
+        ahead = pattern[np.arange(horizon) % season_length]
         if self.multiplicative:
-            return self._line(window / past, horizon) * ahead
-        return self._line(window - past, horizon) + ahead
+            return self._line((rows / pattern).ravel(), horizon) * ahead
+        return self._line((rows - pattern).ravel(), horizon) + ahead
 
     def _line(self, adjusted: FloatArray, horizon: int) -> FloatArray:
         ages = np.arange(adjusted.size - 1, -1, -1.0)
@@ -82,14 +84,10 @@ class Theta:
         line: FloatArray = weights.dot(adjusted) + 0.5 * self.slope * steps
         return line
 
-    def _pattern_after(self, window: FloatArray) -> FloatArray:
-        """The pattern from the step after the window on: as an addend, or as a factor."""
-        season_length = self.pattern.size
-        seasons = window.size // season_length
-        own = seasonal_profile(
-            window[-seasons * season_length :], season_length, self.slope, self.multiplicative
-        )
-        trained = self.pattern
+    def _pattern_after(self, rows: FloatArray) -> FloatArray:
+        """The pattern after these seasons, one a row: as addends, or as factors."""
+        own = seasonal_profile(rows, self.slope, self.multiplicative)
+        trained, seasons = self.pattern, len(rows)
         fit = np.correlate(np.concatenate([trained, trained[:-1]]), own, "valid")
         shift = int(fit.argmax())
         trained = np.concatenate([trained[shift:], trained[:shift]])
@@ -130,24 +128,23 @@ class Theta:
 
 
 def memory(season_length: int) -> int:
-    """Observations at the end of a window that the method looks at."""
-    return max(SEASONS * season_length, MEMORY)
+    """Observations at the end of a window that the method looks at: whole seasons."""
+    return max(SEASONS, -(-MEMORY // season_length)) * season_length
 
 
-def seasonal_profile(
-    values: FloatArray, season_length: int, slope: float, multiplicative: bool
-) -> FloatArray:
+def seasonal_profile(rows: FloatArray, slope: float, multiplicative: bool) -> FloatArray:
     """The mean deviation from its season's level of each place in the season, shape (season_length,).
 
-    `values` are whole seasons, shape (k * season_length,); deviations are relative to the mean size of their
-    season's values where `multiplicative`. `slope` is taken off before, in the unit of `values` a step.
+    `rows` holds a season each, shape (k, season_length); deviations are relative to the mean size of their
+    season's values where `multiplicative`. `slope` is taken off before, in the unit of the values a step.
     """
-    ramp = slope * (np.arange(season_length) - 0.5 * (season_length - 1))
-    rows = values.reshape(-1, season_length) - ramp
-    deviations = rows - rows.mean(axis=1, keepdims=True)
+    seasons, season_length = rows.shape
+    level = rows - slope * (np.arange(season_length) - 0.5 * (season_length - 1))
+    # Sums, not means: numpy's mean takes twice the time for a few values.
+    deviations = level - level.sum(axis=1, keepdims=True) / season_length
     if multiplicative:
         # The mean size is the mean for positive values, and keeps the sign and the scale of any others.
-        sizes = np.abs(rows).mean(axis=1, keepdims=True)
+        sizes = np.abs(level).sum(axis=1, keepdims=True) / season_length
         deviations /= np.where(sizes > 0.0, sizes, 1.0)
-    profile: FloatArray = deviations.mean(axis=0)
+    profile: FloatArray = deviations.sum(axis=0) / seasons
     return profile

@@ -38,8 +38,10 @@ def test_two_seasons_are_too_few_to_tell() -> None:
 @pytest.mark.parametrize("extra", [0, 1, 3])
 def test_a_multiplicative_pattern_is_recovered(length: int, extra: int) -> None:
     """On a straight level the decomposition is exact, for odd and even lengths and any number of values."""
-    factors = 1.0 + season(length)
-    pattern, multiplicative = seasonal_pattern(np.resize(50.0 * factors, 5 * length + extra), length)
+    factors = season(length)
+    factors += 1.0
+    repeated = np.resize(factors, 5 * length + extra)
+    pattern, multiplicative = seasonal_pattern(np.multiply(repeated, 50.0), length)
     assert multiplicative
     assert pattern == pytest.approx(factors / factors.mean() - 1.0, abs=1e-12)
 

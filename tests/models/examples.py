@@ -7,6 +7,7 @@ import numpy as np
 from forecast_grpc.domain import FloatArray, Forecaster
 from forecast_grpc.models import Linear, SeasonalNaive, Theta, Trend
 from forecast_grpc.models.residuals import SCORES, ResidualQuantiles
+from forecast_grpc.models.theta import memory
 
 HORIZON = 7
 
@@ -45,7 +46,7 @@ MODELS: Mapping[str, Forecaster] = {
         slope=0.2,
         multiplicative=True,
         pattern=season(12),
-        tail=series(64),
+        tail=series(memory(12)),
         residuals=residuals(),
     ),
     "linear": linear(),

@@ -89,9 +89,9 @@ def test_a_factor_near_zero_does_not_blow_up_the_level() -> None:
 
 def test_the_profile_is_free_of_the_slope() -> None:
     """A rising line has no seasonal profile once its slope is taken off."""
-    assert seasonal_profile(3.0 * np.arange(24.0), 12, 3.0, multiplicative=False) == pytest.approx(
-        np.zeros(12)
-    )
+    rows = np.arange(24.0).reshape(2, 12)
+    rows *= 3.0
+    assert seasonal_profile(rows, 3.0, multiplicative=False) == pytest.approx(np.zeros(12))
 
 
 @pytest.mark.parametrize("smoothing", [[0.0, 0.0, 0.0], [1.1, 0.0, 0.0], [np.nan, 0.0, 0.0], [0.5, 0.0]])
