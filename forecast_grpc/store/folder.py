@@ -1,8 +1,4 @@
-"""The store in a folder.
-
-    STORE/<customer_id>/model.safetensors          the active artefact
-    STORE/<customer_id>/versions/<n>.safetensors   every published version
-    STORE/<customer_id>/model.pkl                  never opened: all it can cause is a refusal
+"""The store in a folder, laid out as `layout` says.
 
 Publishers need no lock. A version's number is claimed by linking its complete file to its name, which one of
 them alone can do. Having made its version active, each looks whether a higher one is there and makes that one
@@ -12,7 +8,6 @@ active in turn: the last to look sees them all, so the highest ends active.
 import asyncio
 import errno
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,12 +24,7 @@ from forecast_grpc.store.base import (
     store_unavailable,
     version_not_found,
 )
-
-_ACTIVE = "model.safetensors"
-_PICKLE = "model.pkl"
-_VERSIONS = "versions"
-_VERSION = re.compile(r"([1-9][0-9]{0,17})\.safetensors")
-_MAX_VERSION = 10**18 - 1
+from forecast_grpc.store.layout import ACTIVE, PICKLE, VERSIONS, may_exist, version_name, versions_among
 
 
 @contextmanager
@@ -95,7 +85,7 @@ class FolderStore:
             names = sorted(self._names(prefix, start_after))
         for name in names:
             with _translated():
-                has_model = self._holds(name, _ACTIVE) or self._holds(name, _PICKLE)
+                has_model = self._holds(name, ACTIVE) or self._holds(name, PICKLE)
             if has_model:
                 yield name
 
@@ -112,7 +102,7 @@ class FolderStore:
         """See ModelStore."""
         data = self.read(customer_id, version=version).data
         with _translated():
-            files.replace(self.root / customer_id, _ACTIVE, data)
+            files.replace(self.root / customer_id, ACTIVE, data)
 
     def check(self) -> None:
         """See ModelStore."""
@@ -134,9 +124,9 @@ class FolderStore:
     @contextmanager
     def _artefact(self, customer_id: str, version: int | None) -> Iterator[int]:
         """A descriptor of the artefact's open file. Raises what `ModelStore.fetch` raises."""
-        names = (_ACTIVE,) if version is None else (_VERSIONS, f"{version}.safetensors")
+        names = (ACTIVE,) if version is None else (VERSIONS, version_name(version))
         with _translated():
-            if version is not None and not 1 <= version <= _MAX_VERSION:
+            if version is not None and not may_exist(version):
                 raise self._missing(customer_id, version)
             try:
                 with files.opened(self.root / customer_id, *names) as descriptor:
@@ -146,37 +136,36 @@ class FolderStore:
 
     def _missing(self, customer_id: str, version: int | None) -> ForecastError:
         """Why there is no such file. Raises OSError where the store itself is not there."""
-        if self._has(customer_id, _ACTIVE) and version is not None:
+        if self._has(customer_id, ACTIVE) and version is not None:
             return version_not_found(customer_id, version)
-        if self._has(customer_id, _PICKLE) and not self._has(customer_id, _ACTIVE):
+        if self._has(customer_id, PICKLE) and not self._has(customer_id, ACTIVE):
             return pickle_forbidden(customer_id)
         self._require_root()
         return model_not_found(customer_id)
 
     def _create_version(self, customer_id: str, version: int, data: bytes) -> bool:
         customer = self.root / customer_id
-        versions = customer / _VERSIONS
+        versions = customer / VERSIONS
         with _translated():
             for folder in (customer, versions):
                 files.make_folder(folder)
                 files.remove_stale(folder)
-            return files.create(versions, f"{version}.safetensors", data)
+            return files.create(versions, version_name(version), data)
 
     def _settle(self, customer_id: str, version: int, data: bytes) -> None:
         """Makes `version` the active one, or the highest where others have come after it."""
         with _translated():
-            files.replace(self.root / customer_id, _ACTIVE, data)
+            files.replace(self.root / customer_id, ACTIVE, data)
             newest = max(self._versions(customer_id), default=version)
         if newest > version:
             self._settle(customer_id, newest, self.read(customer_id, version=newest).data)
 
     def _versions(self, customer_id: str) -> tuple[int, ...]:
-        if not self._has(customer_id, _VERSIONS):
+        if not self._has(customer_id, VERSIONS):
             self._require_root()
             return ()
-        with os.scandir(self.root / customer_id / _VERSIONS) as entries:
-            matches = [_VERSION.fullmatch(entry.name) for entry in entries]
-        return tuple(sorted(int(match[1]) for match in matches if match))
+        with os.scandir(self.root / customer_id / VERSIONS) as entries:
+            return versions_among(entry.name for entry in entries)
 
     def _names(self, prefix: str, start_after: str) -> Iterator[str]:
         with os.scandir(self.root) as entries:
@@ -188,7 +177,7 @@ class FolderStore:
                     yield name
 
     def _has_model(self, customer_id: str) -> bool:
-        return self._has(customer_id, _ACTIVE) or self._has(customer_id, _PICKLE)
+        return self._has(customer_id, ACTIVE) or self._has(customer_id, PICKLE)
 
     def _has(self, customer_id: str, name: str) -> bool:
         return self._holds(customer_id, name) and not (self.root / customer_id).is_symlink()
