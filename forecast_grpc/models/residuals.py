@@ -44,10 +44,12 @@ class ResidualQuantiles:
         beyond the outermost it scales that one's distance from the median by the ratio of the normal scores.
         Beyond the fitted horizon H the last step's offsets grow with sqrt(h / H), as a random walk's do.
         """
+        low, high, share = (np.array(column) for column in zip(*map(_between, levels), strict=True))
         near = self.offsets[:, :horizon].astype(np.float64)
-        rows = np.empty((len(levels), near.shape[1]))
-        for row, level in zip(rows, levels, strict=True):
-            _fill_level(row, near, level)
+        start, end, share = near[low], near[high], share[:, np.newaxis]
+        rows = start + share * (end - start)
+        # Rounding may carry a sum past its end, and then a higher level would lie below a lower one.
+        np.minimum(rows, end, out=rows, where=share <= 1.0)
         return self._widened(rows, horizon)
 
     def _widened(self, rows: FloatArray, horizon: int) -> FloatArray:
@@ -68,16 +70,13 @@ class ResidualQuantiles:
         return cls(offsets.astype(np.float32, copy=False))
 
 
-def _fill_level(row: FloatArray, offsets: FloatArray, level: float) -> None:
+def _between(level: float) -> tuple[int, int, float]:
+    """The two stored levels from which this one is read, and how far it lies from the first to the second."""
     score = _NORMAL.inv_cdf(level)
     upper = bisect_right(SCORES, score)
-    if 0 < upper <= _LAST:
-        low, high = SCORES[upper - 1], SCORES[upper]
-        share = (score - low) / (high - low)
-        step = share * (offsets[upper] - offsets[upper - 1])
-        # Rounding may carry the sum past the upper row, and then a higher level would lie below a lower one.
-        np.minimum(offsets[upper - 1] + step, offsets[upper], out=row)
-        return
-    outermost = 0 if upper == 0 else _LAST
-    median = offsets[_MEDIAN]
-    row[:] = median + (offsets[outermost] - median) * (score / SCORES[outermost])
+    if upper == 0:
+        return _MEDIAN, 0, score / SCORES[0]
+    if upper > _LAST:
+        return _MEDIAN, _LAST, score / SCORES[_LAST]
+    low, high = SCORES[upper - 1], SCORES[upper]
+    return upper - 1, upper, (score - low) / (high - low)

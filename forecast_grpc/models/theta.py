@@ -16,6 +16,7 @@ SEASONS = 4
 MEMORY = 64
 """Observations that smoothing looks back on at least. More change no forecast that we measured."""
 
+_SHORT_SEASON = 256  # Up to which the plain correlation is quicker than that by Fourier transforms.
 _SMALLEST_FACTOR = 0.01  # What a seasonal factor is raised to, so that dividing by it keeps the scale.
 
 
@@ -88,8 +89,7 @@ class Theta:
         """The pattern after these seasons, one a row: as addends, or as factors."""
         own = seasonal_profile(rows, self.slope, self.multiplicative)
         trained, seasons = self.pattern, len(rows)
-        fit = np.correlate(np.concatenate([trained, trained[:-1]]), own, "valid")
-        shift = int(fit.argmax())
+        shift = best_shift(trained, own)
         trained = np.concatenate([trained[shift:], trained[:shift]])
         mixed = trained + (own - trained) * (seasons / (seasons + SEASONS))
         return np.maximum(1.0 + mixed, _SMALLEST_FACTOR) if self.multiplicative else mixed
@@ -125,6 +125,15 @@ class Theta:
             tail=tail,
             residuals=ResidualQuantiles.from_arrays(arrays),
         )
+
+
+def best_shift(trained: FloatArray, own: FloatArray) -> int:
+    """How many steps to turn a pattern back until it fits another best; both of shape (season_length,)."""
+    if trained.size <= _SHORT_SEASON:
+        fit = np.correlate(np.concatenate([trained, trained[:-1]]), own, "valid")
+    else:
+        fit = np.fft.irfft(np.fft.rfft(trained) * np.fft.rfft(own).conj(), trained.size)
+    return int(fit.argmax())
 
 
 def memory(season_length: int) -> int:

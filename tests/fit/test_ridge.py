@@ -5,7 +5,16 @@ import pytest
 
 from forecast_grpc.domain import FloatArray
 from forecast_grpc.fit import SeriesError
-from forecast_grpc.fit.ridge import _Moments, _rows, _seasonal_naive_weights, _Setting, _solve, fit_weights
+from forecast_grpc.fit.ridge import (
+    _held_out_errors,
+    _Moments,
+    _rows,
+    _seasonal_naive_weights,
+    _Setting,
+    _settings,
+    _solve,
+    fit_weights,
+)
 from tests.models.examples import series
 
 
@@ -30,6 +39,23 @@ def test_a_strong_prior_is_the_seasonal_naive_method() -> None:
     weights, _ = _solve(_Moments.of(*_rows(values, 24, 15)), setting, 24)
     repeated = weights @ (values[-24:] - values[-1]) + values[-1]
     assert repeated == pytest.approx(np.resize(values[-12:], 15), rel=1e-6)
+
+
+def test_settings_are_judged_by_the_weights_that_they_would_give() -> None:
+    """The errors by principal components are those of forecasts with the solved weights."""
+    inputs, targets = _rows(series(150), 24, 5)
+    moments = _Moments.of(inputs[:90], targets[:90])
+    settings = list(_settings((12, 24), 12))
+    errors = list(_held_out_errors(moments, inputs[95:], targets[95:], settings))
+    for setting, error in zip(settings, errors, strict=True):
+        weights, intercept = _solve(moments, setting, 24)
+        assert error == pytest.approx(np.abs(inputs[95:] @ weights.T + intercept - targets[95:]).mean())
+
+
+def test_a_season_too_long_is_refused() -> None:
+    """A day of minutes would take a matrix of millions."""
+    with pytest.raises(SeriesError, match="too long"):
+        fit_weights(series(5000), 10, 1440)
 
 
 def test_a_shorter_window_is_padded_with_zeros() -> None:

@@ -41,7 +41,7 @@ def test_a_multiplicative_pattern_is_recovered(length: int, extra: int) -> None:
     factors = season(length)
     factors += 1.0
     repeated = np.resize(factors, 5 * length + extra)
-    pattern, multiplicative = seasonal_pattern(np.multiply(repeated, 50.0), length)
+    pattern, multiplicative = seasonal_pattern(50.0 * repeated, length)
     assert multiplicative
     assert pattern == pytest.approx(factors / factors.mean() - 1.0, abs=1e-12)
 
@@ -49,7 +49,7 @@ def test_a_multiplicative_pattern_is_recovered(length: int, extra: int) -> None:
 @pytest.mark.parametrize("level", [0.0, -30.0])
 def test_values_that_are_not_positive_have_an_additive_pattern(level: float) -> None:
     """A ratio to a level around zero or below would mean nothing."""
-    values = level + 0.5 * np.arange(60) + np.resize(season(12, size=3.0), 60)
+    values = np.linspace(level, level + 29.5, 60) + np.resize(season(12, size=3.0), 60)
     pattern, multiplicative = seasonal_pattern(values, 12)
     assert not multiplicative
     assert pattern == pytest.approx(season(12, size=3.0), abs=1e-9)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from forecast_grpc.domain import FloatArray
 from forecast_grpc.models import Theta
-from forecast_grpc.models.theta import MEMORY, SEASONS, memory, seasonal_profile
+from forecast_grpc.models.theta import MEMORY, SEASONS, best_shift, memory, seasonal_profile
 from tests.models.examples import residuals, season
 
 SEASON = 12
@@ -59,6 +59,14 @@ def test_the_place_in_the_season_is_found(cut: int, length: int) -> None:
     path = 80.0 * np.resize(factors, cut + length + 30)
     window, future = path[cut : cut + length], path[cut + length :]
     assert theta(factors - 1.0).forecast(window, 30) == pytest.approx(future, rel=1e-9)
+
+
+@pytest.mark.parametrize("length", [2, 3, 24, 257, 1440])
+def test_every_shift_of_a_pattern_is_recognised(length: int) -> None:
+    """By either way of correlating, for odd and even lengths."""
+    pattern = np.random.default_rng(4).normal(size=length)
+    for shift in {0, 1, length // 2, length - 1}:
+        assert best_shift(pattern, np.roll(pattern, -shift)) == shift
 
 
 def test_an_additive_season_is_added() -> None:
