@@ -148,7 +148,7 @@ def test_parameters_that_are_not_finite_are_not_encoded() -> None:
 
 @pytest.mark.parametrize("mask", [0x01, 0x20, 0x80, 0xFF])
 def test_no_flipped_byte_passes(mask: int) -> None:
-    """Every byte of an artefact, flipped, is noticed; but for the name of the header's digest, which is optional."""
+    """Every flipped byte is noticed, but in the name of the header's own digest, which is optional."""
     original = decode(TREND, "c")
     for place in range(len(TREND)):
         damaged = bytearray(TREND)
@@ -201,6 +201,7 @@ def test_no_damage_raises_anything_else(place: int, inserted: bytes, removed: in
         {"horizon": None},
         {"horizon": "-7"},
         {"min_length": None},
+        {"min_length": "0"},
         {"season_length": "0"},
         {"sha256": "0" * 64},
         {"sha256": None},
@@ -230,6 +231,14 @@ def test_arrays_that_do_not_fit_the_family_are_corrupt() -> None:
     with pytest.raises(ModelCorrupt) as caught:
         decode(rewritten(TREND, {"family": "linear"}), "c")
     assert "weights" in str(caught.value.__cause__)
+
+
+def test_a_model_that_needs_more_than_it_says_is_corrupt() -> None:
+    """Its callers would be told a length that is not enough."""
+    data = encode(MODELS["linear"], metadata(MODELS["linear"]))
+    assert decode(rewritten(data, {"min_length": "25"}), "c").metadata.min_length == 25
+    with pytest.raises(ModelCorrupt):
+        decode(rewritten(data, {"min_length": "23"}), "c")
 
 
 def test_other_number_types_are_corrupt() -> None:

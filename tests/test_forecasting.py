@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from forecast_grpc.domain import FloatArray, Forecaster, ForecastQuery, ModelMetadata, ServedModel
-from forecast_grpc.errors import RequestInvalid
+from forecast_grpc.errors import ModelCorrupt, RequestInvalid
 from forecast_grpc.forecasting import answer
 from tests.models.examples import HORIZON, MODELS, series
 
@@ -94,6 +94,22 @@ def test_a_sequence_of_missing_values_is_refused() -> None:
     """There is nothing to fill from."""
     message = refused(served(), query(np.full(3, np.nan)))
     assert message == "sequence_data: must hold at least one value that is not missing"
+
+
+def test_a_publisher_may_ask_for_more_than_the_family_needs() -> None:
+    """The length that the artefact tells is the one that is held to."""
+    model = served()
+    strict = replace(model, metadata=replace(model.metadata, min_length=3))
+    assert answer(strict, query(series(3)), max_horizon=LIMIT).forecast.shape == (HORIZON,)
+    assert "at least 3 values" in refused(strict, query(series(2)))
+
+
+def test_a_model_without_a_finite_forecast_is_the_models_fault() -> None:
+    """A weight that is not a number, published by other means than ours: the caller's sequence is not blamed."""
+    broken = replace(MODELS["trend"], slope=float("nan"))  # type: ignore[type-var]
+    for sequence in (series(60), EMPTY):
+        with pytest.raises(ModelCorrupt):
+            answer(replace(served(), forecaster=broken), query(sequence), max_horizon=LIMIT)
 
 
 @pytest.mark.parametrize("horizon", [0, -1, LIMIT + 1])
