@@ -1,0 +1,1 @@
+"""Benchmarks: each script here that has a main. docs/benchmarks.md says what they measure."""
