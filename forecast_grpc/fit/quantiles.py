@@ -90,5 +90,6 @@ def _independent(errors: FloatArray, stride: int) -> FloatArray:
 def _shape(pool: FloatArray) -> FloatArray:
     if pool.size < _FEWEST:
         return np.array(SCORES)
-    quantiles: FloatArray = np.quantile(pool, LEVELS, method="median_unbiased")
-    return quantiles
+    # As np.quantile(method="median_unbiased"), at a tenth of its cost, which is most of a fit's.
+    places = np.array(LEVELS) * (pool.size + 1 / 3) - 2 / 3
+    return np.interp(places, np.arange(pool.size), np.sort(pool))

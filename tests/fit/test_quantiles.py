@@ -5,7 +5,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from forecast_grpc.fit.quantiles import estimate_quantiles, no_quantiles, random_walk_quantiles
+from forecast_grpc.fit.quantiles import _shape, estimate_quantiles, no_quantiles, random_walk_quantiles
 from forecast_grpc.models.residuals import LEVELS
 
 RNG = np.random.default_rng(5)
@@ -18,6 +18,13 @@ def test_many_errors_give_their_quantiles() -> None:
     for step in range(2):
         exact = np.quantile(errors[:, step], LEVELS)
         assert offsets[:, step] == pytest.approx(exact, rel=0.02, abs=0.02)
+
+
+@pytest.mark.parametrize("count", [8, 9, 40, 101])
+def test_quantiles_are_median_unbiased(count: int) -> None:
+    """Read from a sample as numpy reads them by that method."""
+    pool = RNG.normal(size=count)
+    assert _shape(pool) == pytest.approx(np.quantile(pool, LEVELS, method="median_unbiased"))
 
 
 def test_few_errors_are_widened() -> None:
