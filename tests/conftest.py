@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import stores
 from tests.service import RunningService, serving
+
+# A shared machine may stop for a moment: how long an example takes proves nothing.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 INGRESS_MODES = ("haproxy", "proxy")
 
