@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecast_grpc.artefact import decode, encode, replace_version
@@ -169,6 +169,7 @@ def test_no_truncation_passes() -> None:
             decode(TREND[:length], "c")
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=200))
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
     """Arbitrary bytes are refused with an error of ours."""
@@ -176,6 +177,7 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
         decode(data, "c")
 
 
+@settings(deadline=None)
 @given(
     place=st.integers(0, len(TREND) - 1),
     inserted=st.binary(max_size=30),

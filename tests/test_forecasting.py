@@ -6,24 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forecast_grpc.domain import FloatArray, Forecaster, ForecastQuery, ModelMetadata, ServedModel
+from forecast_grpc.domain import FloatArray, ForecastQuery, ModelMetadata, ServedModel
 from forecast_grpc.errors import ModelCorrupt, RequestInvalid
 from forecast_grpc.forecasting import answer
-from tests.models.examples import HORIZON, MODELS, series
+from tests.models.examples import HORIZON, MODELS, linear, series
 
 LIMIT = 50
 EMPTY = np.empty(0)
-
-
-class Bounded:
-    """The linear model of the examples with a longest horizon: what a family without recursion would be."""
-
-    family = "bounded"
-    max_horizon = HORIZON
-
-    def __init__(self, inner: Forecaster) -> None:
-        self.min_length, self.tail, self.forecast = inner.min_length, inner.tail, inner.forecast
-        self.quantile_offsets, self.arrays, self.from_arrays = inner.quantile_offsets, inner.arrays, None
 
 
 def served(name: str = "trend", horizon: int = HORIZON) -> ServedModel:
@@ -119,9 +108,10 @@ def test_a_horizon_beyond_the_limit_is_refused(horizon: int) -> None:
     assert message == f"horizon: must be from 1 to {LIMIT} for this model, got {horizon}"
 
 
-def test_a_family_may_have_a_limit_of_its_own() -> None:
+def test_a_model_may_have_a_limit_of_its_own() -> None:
     """A model that cannot go beyond its fitted horizon says so, below the server's limit."""
-    model = replace(served("linear"), forecaster=Bounded(MODELS["linear"]))  # type: ignore[arg-type]
+    bounded = replace(linear(), max_horizon=HORIZON)
+    model = replace(served("linear"), forecaster=bounded)
     assert answer(model, query(series(60), HORIZON), max_horizon=LIMIT).forecast.shape == (HORIZON,)
     assert refused(model, query(series(60), HORIZON + 1)).endswith(
         f"from 1 to {HORIZON} for this model, got 8"

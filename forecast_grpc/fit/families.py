@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,8 @@ from forecast_grpc.models.trend import MAX_DECIMALS
 _ALPHAS = np.linspace(0.01, 0.99, 50)
 _RECENT = 2_000  # Observations that the smoothing parameter is fitted to: more do not move it.
 _TUTORIAL_DECIMALS = 2
+_FAR = 1_000  # Steps: the longest horizon that a server accepts unless told otherwise.
+_TIMES_A_LINE = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,10 +106,25 @@ def _smoothing(values: FloatArray) -> float:
 
 
 def fit_linear(values: FloatArray, spec: FitSpec, residuals: ResidualQuantiles) -> Linear:
-    """Ridge regression in closed form; see `forecast_grpc.fit.ridge`."""
+    """Ridge regression in closed form; see `forecast_grpc.fit.ridge`.
+
+    Weights that forecast their own horizon well may still diverge when they are applied to their own forecasts
+    again and again: such a model is bounded to its horizon.
+    """
     weights, intercept = fit_weights(values, spec.horizon, spec.season_length)
     tail = values[-weights.shape[1] :].copy()
-    return Linear(weights=weights.astype(np.float32), intercept=intercept, tail=tail, residuals=residuals)
+    model = Linear(weights=weights.astype(np.float32), intercept=intercept, tail=tail, residuals=residuals)
+    return replace(model, max_horizon=spec.horizon) if _diverges(model, values) else model
+
+
+def _diverges(model: Linear, values: FloatArray) -> bool:
+    """Whether a far forecast leaves the range of the series many times as far as a straight line would."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        path = model.forecast(values, _FAR)
+    excess = max(values.min() - path.min(), path.max() - values.max())
+    line = np.ptp(values) * (1.0 + _FAR / values.size)
+    # Not finite: neither comparison holds.
+    return not excess <= _TIMES_A_LINE * line
 
 
 FITS: Mapping[str, Fit] = {

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray, StoredArray
-from forecast_grpc.models.parameters import stored, vector
+from forecast_grpc.models.parameters import scalars, stored, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 
 
@@ -24,7 +24,6 @@ class Linear:
     """
 
     family: ClassVar[str] = "linear"
-    max_horizon: ClassVar[int | None] = None
 
     weights: NDArray[np.float32]
     """Shape (H, L): H horizons, L lags, the oldest first. Float32: half the bytes, and the rounding is far
@@ -38,6 +37,9 @@ class Linear:
 
     residuals: ResidualQuantiles
     """Quantiles of the errors."""
+
+    max_horizon: int | None = None
+    """The longest horizon: H where going on block by block would diverge; None where it does not."""
 
     @property
     def min_length(self) -> int:
@@ -65,13 +67,16 @@ class Linear:
         return self.residuals.at(levels, horizon)
 
     def arrays(self) -> dict[str, StoredArray]:
-        """`weights`, `intercept`, `tail` and the quantiles."""
-        return {
+        """`weights`, `intercept`, `tail`, the quantiles, and `max_horizon` where there is one."""
+        arrays: dict[str, StoredArray] = {
             "weights": self.weights,
             "intercept": self.intercept,
             "tail": self.tail,
             NAME: self.residuals.offsets,
         }
+        if self.max_horizon is not None:
+            arrays["max_horizon"] = np.array([float(self.max_horizon)])
+        return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
@@ -82,5 +87,19 @@ class Linear:
             raise ValueError(
                 f"weights of the shape {weights.shape} do not fit {intercept.size} x {tail.size}"
             )
-        residuals = ResidualQuantiles.from_arrays(arrays)
-        return cls(weights=weights, intercept=intercept, tail=tail, residuals=residuals)
+        return cls(
+            weights=weights,
+            intercept=intercept,
+            tail=tail,
+            residuals=ResidualQuantiles.from_arrays(arrays),
+            max_horizon=_max_horizon(arrays),
+        )
+
+
+def _max_horizon(arrays: Mapping[str, StoredArray]) -> int | None:
+    if "max_horizon" not in arrays:
+        return None
+    (steps,) = scalars(arrays, "max_horizon", 1)
+    if not steps >= 1.0:
+        raise ValueError(f"the parameter max_horizon is {steps}")
+    return int(steps)

@@ -74,7 +74,7 @@ def test_odd_series_are_fitted_and_forecast(family: str, values: FloatArray) -> 
     fitted_without_warnings(values, family)
 
 
-@settings(max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(
     values=arrays(np.float64, st.integers(25, 45), elements=st.floats(-(2.0**60), 2.0**60, width=32)),
     family=st.sampled_from(FAMILY_CHOICES),
@@ -110,6 +110,14 @@ def test_a_line_goes_on() -> None:
     for family in ("trend", AUTO):
         forecast = fitted_without_warnings(line, family, 1)
         assert forecast == pytest.approx([123, 125, 127, 129, 131])
+
+
+def test_weights_that_diverge_are_bounded_to_their_horizon() -> None:
+    """Growth by 8 % a step is learnt, and would be 10^33 after a thousand; a wave goes on for ever."""
+    growth = fit_series(Series(values=1.08 ** np.arange(60.0)), family="linear", horizon=6, season_length=1)
+    assert growth.forecaster.max_horizon == 6
+    wave = fit_series(Series(values=series(120)), family="linear", horizon=6, season_length=12)
+    assert wave.forecaster.max_horizon is None
 
 
 def test_small_numbers_keep_their_digits() -> None:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecast_grpc.fit.families import FITS, FitSpec
@@ -60,6 +60,7 @@ def test_folds_follow_each_other() -> None:
     assert (np.diff(errors.folds) >= 0).all()
 
 
+@settings(deadline=None)
 @given(length=st.integers(1, 3_000), season_length=st.sampled_from([1, 4, 7, 12, 24]))
 def test_origins_are_few_enough_and_not_in_step_with_the_season(length: int, season_length: int) -> None:
     """However long the series: at most 200 forecasts, and from all places in the season."""

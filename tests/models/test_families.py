@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -39,6 +39,7 @@ def test_the_tail_stands_for_the_whole_series(model: Forecaster) -> None:
 
 
 @models
+@settings(deadline=None)
 @given(window=windows)
 def test_finite_windows_give_finite_forecasts(model: Forecaster, window: FloatArray) -> None:
     """Values of any sign and any size up to 2^100 are forecast without a warning, an infinity or a NaN."""

@@ -1,5 +1,7 @@
 """One matrix, one product."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,16 @@ def test_the_product_is_taken_in_float64() -> None:
         weights=np.ones((1, 2), np.float32), intercept=np.zeros(1), tail=np.zeros(2), residuals=residuals(1)
     )
     assert model.forecast(np.array([1e200, 0.0]), 1).tolist() == [1e200]
+
+
+def test_a_bounded_model_says_so() -> None:
+    """The bound is stored with the weights, and no bound is none."""
+    bounded = replace(linear(), max_horizon=HORIZON)
+    assert Linear.from_arrays(bounded.arrays()).max_horizon == HORIZON
+    assert Linear.from_arrays(linear().arrays()).max_horizon is None
+    for wrong in (0.0, np.nan):
+        with pytest.raises(ValueError, match="max_horizon"):
+            Linear.from_arrays({**linear().arrays(), "max_horizon": np.array([wrong])})
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

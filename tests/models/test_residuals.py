@@ -4,7 +4,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -36,6 +36,7 @@ def test_beyond_the_fitted_horizon_they_widen_with_the_square_root() -> None:
     assert widened[:, 19] == pytest.approx(2.0 * widened[:, 4])
 
 
+@settings(deadline=None)
 @given(stored=offsets, asked=st.lists(levels, min_size=2, max_size=6), horizon=st.integers(1, 6))
 def test_a_higher_level_never_lies_below(stored: FloatArray, asked: list[float], horizon: int) -> None:
     """Whatever errors were measured, biased ones too, quantiles do not cross."""
@@ -44,6 +45,7 @@ def test_a_higher_level_never_lies_below(stored: FloatArray, asked: list[float],
     assert (np.diff(rows, axis=0) >= 0.0).all()
 
 
+@settings(deadline=None)
 @given(asked=st.permutations([0.1, 0.5, 0.9, 0.99]))
 def test_levels_answer_in_the_order_of_asking(asked: list[float]) -> None:
     """Each row belongs to the level at its place."""

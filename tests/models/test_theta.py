@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecast_grpc.domain import FloatArray
@@ -52,6 +52,7 @@ def test_one_value_is_enough_without_a_season() -> None:
     assert model.forecast(np.array([10.0]), 3).tolist() == [11.0, 12.0, 13.0]
 
 
+@settings(deadline=None)
 @given(cut=st.integers(0, 3 * SEASON), length=st.integers(SEASON, 6 * SEASON))
 def test_the_place_in_the_season_is_found(cut: int, length: int) -> None:
     """However a window of a purely seasonal series is cut, from one season on, its forecast goes on exactly."""
