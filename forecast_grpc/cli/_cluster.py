@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import grpc
 import psutil
@@ -208,8 +209,8 @@ def _cluster() -> Cluster:
     import ray
     from ray._private import worker
 
-    node = worker._global_node  # noqa: SLF001 - there is no public way to ask where the logs are
-    assert node is not None  # noqa: S101 - Ray is running
+    # There is no public way to ask where the logs are, and Ray's types know of no node.
+    node: Any = worker._global_node  # noqa: SLF001
     logs = Path(node.get_logs_dir_path()) / "serve"
     return Cluster(address=ray.get_runtime_context().gcs_address, logs=logs)
 
