@@ -61,6 +61,14 @@ class ModelStore(Protocol):
         """Makes a published version the active one. Raises ModelNotFound or ModelVersionNotFound."""
         ...
 
+    def remove(self, customer_id: str, version: int) -> None:
+        """Deletes a published version. The active artefact stays as it is, even where it came from this version.
+
+        Raises ModelNotFound or ModelVersionNotFound, and ValueError for the highest version: its number would be
+        given to the next one.
+        """
+        ...
+
     def check(self) -> None:
         """Raises StoreUnavailable where the store cannot be reached or read."""
         ...
@@ -83,6 +91,14 @@ def version_not_found(customer_id: str, version: int) -> ModelVersionNotFound:
         f"The customer {customer_id} has no model version {version}.",
         metadata={"customer_id": customer_id, "model_version": str(version)},
     )
+
+
+def require_removable(customer_id: str, version: int, published: tuple[int, ...]) -> None:
+    """Raises what `ModelStore.remove` raises, for a customer that has these versions, in ascending order."""
+    if version not in published:
+        raise version_not_found(customer_id, version)
+    if version == published[-1]:
+        raise ValueError(f"Version {version} is the highest of {customer_id}, and cannot be removed.")
 
 
 def pickle_forbidden(customer_id: str) -> ModelFormatForbidden:

@@ -21,6 +21,7 @@ from forecast_grpc.store.base import (
     Fetched,
     model_not_found,
     pickle_forbidden,
+    require_removable,
     store_unavailable,
     version_not_found,
 )
@@ -103,6 +104,15 @@ class FolderStore:
         data = self.read(customer_id, version=version).data
         with _translated():
             files.replace(self.root / customer_id, ACTIVE, data)
+
+    def remove(self, customer_id: str, version: int) -> None:
+        """See ModelStore."""
+        require_removable(customer_id, version, self.versions(customer_id))
+        folder = self.root / customer_id / VERSIONS
+        with _translated():
+            if files.is_folder(folder):
+                (folder / version_name(version)).unlink(missing_ok=True)
+                files.sync_folder(folder)
 
     def check(self) -> None:
         """See ModelStore."""
