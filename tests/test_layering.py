@@ -50,6 +50,7 @@ MAY_USE: dict[str, set[str]] = {
     "fastapi": {"http", "service", "app"},
     "starlette": {"http", "service"},
     "ray": {"app", "cli", "http", "loading", "routing", "service", "telemetry"},
+    "obstore": {"store"},
     "safetensors": {"artefact"},
     "typer": {"cli"},
 }
