@@ -48,7 +48,7 @@ def compose(settings: Settings, replica: str, get_model: GetModel) -> Engine:
         gauges=lambda: _gauges(cache, loader),
     )
     loader = ModelLoader(
-        store=open_store(settings.store),
+        store=open_store(settings.store, timeout_s=settings.store_timeout_s),
         decode=artefact.decode,
         cache=cache,
         telemetry=telemetry,

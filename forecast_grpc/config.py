@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     )
 
     store: str = Field(default_factory=lambda: str(default_store()))
-    """Where the models are: a folder."""
+    """Where the models are: a folder, or a bucket as `s3://`, `gs://` or `az://`; see docs/stores.md."""
 
     num_replicas: int = Field(1, ge=1)
     """Replicas to run."""
@@ -68,7 +68,8 @@ class Settings(BaseSettings):
     """Seconds after which a model that is asked for is checked against the store, behind the request's back."""
 
     store_timeout_s: float = Field(5.0, gt=0)
-    """Seconds that the store may take over one model before the request fails as STORE_UNAVAILABLE."""
+    """Seconds that the store may take over one model, retries included, before the request fails as
+    STORE_UNAVAILABLE."""
 
     request_timeout_s: float = Field(30.0, gt=0)
     """Seconds that a request may wait for its model before it fails with DEADLINE_EXCEEDED."""

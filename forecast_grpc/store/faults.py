@@ -49,8 +49,7 @@ def _sentence(said: str) -> str:
 
 
 def _fault(exc: Exception) -> StoreFault:
-    """The library's sentence and what lies at its root, without what a query may hold: a signature."""
+    """The library's sentence, in which it blacks out signatures itself, and what lies at its root."""
     sentence, _, debug = str(exc).partition("\n\nDebug source")
     roots = [message or kind for message, kind in _ROOT.findall(debug)]
-    said = " ".join(sentence.split())[:_CAUSE_LENGTH] + (f" ({roots[-1]})" if roots else "")
-    return StoreFault(re.sub(r"(://[^\s?]*)\?\S+", r"\1?...", said))
+    return StoreFault(" ".join(sentence.split())[:_CAUSE_LENGTH] + (f" ({roots[-1]})" if roots else ""))
