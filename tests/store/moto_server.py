@@ -41,8 +41,9 @@ class Quiet(WSGIRequestHandler):
 
 
 def main() -> None:
-    """Serves on a free port."""
-    server = make_server("127.0.0.1", 0, OneAtATime(), threaded=True, request_handler=Quiet)
+    """Serves on the port named, or on a free one."""
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+    server = make_server("127.0.0.1", port, OneAtATime(), threaded=True, request_handler=Quiet)
     print(server.port, flush=True)  # noqa: T201 - the parent reads it
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdin.read()

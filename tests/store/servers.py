@@ -34,6 +34,9 @@ class ObjectServer:
     endpoint: str
     """Where it listens, with the account's path where it has one."""
 
+    pid: int
+    """Its process."""
+
     environment: dict[str, str] = field(default_factory=dict)
     """The credentials, as a deployment would have them."""
 
@@ -44,9 +47,9 @@ class ObjectServer:
 
 
 @contextmanager
-def moto() -> Iterator[ObjectServer]:
-    """S3 by moto."""
-    command = [sys.executable, "-m", "tests.store.moto_server"]
+def moto(port: int = 0) -> Iterator[ObjectServer]:
+    """S3 by moto, on a free port unless one is named."""
+    command = [sys.executable, "-m", "tests.store.moto_server", str(port)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -55,7 +58,7 @@ def moto() -> Iterator[ObjectServer]:
             endpoint = f"http://127.0.0.1:{int(process.stdout.readline())}"
             httpx.put(f"{endpoint}/{BUCKET}", timeout=30).raise_for_status()
             environment = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-            yield ObjectServer(scheme="s3", endpoint=endpoint, environment=environment)
+            yield ObjectServer(scheme="s3", endpoint=endpoint, pid=process.pid, environment=environment)
         finally:
             process.kill()
 
@@ -87,7 +90,7 @@ def azurite() -> Iterator[ObjectServer]:
                 "AZURE_STORAGE_ACCOUNT_NAME": AZURITE_ACCOUNT,
                 "AZURE_STORAGE_ACCOUNT_KEY": AZURITE_KEY,
             }
-            yield ObjectServer(scheme="az", endpoint=endpoint, environment=environment)
+            yield ObjectServer(scheme="az", endpoint=endpoint, pid=process.pid, environment=environment)
         finally:
             process.kill()
 

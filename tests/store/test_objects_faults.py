@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,7 +15,7 @@ from forecast_grpc.errors import ForecastError, StoreUnavailable
 from forecast_grpc.store import ModelStore, open_store
 from forecast_grpc.store.faults import StoreFault
 from tests.store.fault_proxy import Fault, FaultProxy
-from tests.store.servers import ObjectServer
+from tests.store.servers import ObjectServer, moto
 from tests.store.test_contract import artefact
 
 TIMEOUT_S = 2.0
@@ -131,6 +133,33 @@ def test_nobody_listens(s3: ObjectServer, credentials: None) -> None:
     with pytest.raises(StoreUnavailable) as caught:
         store.check()
     assert "Connection refused" in str(caught.value.__cause__)
+
+
+def test_a_server_that_goes_and_comes_back(credentials: None) -> None:
+    """The server is killed, and another takes its place: the store that was opened before works with that."""
+    with moto() as first:
+        store = open_store(first.url(), timeout_s=TIMEOUT_S)
+        store.publish("a", artefact)
+    for call in CALLS.values():
+        with unavailable(within_s=TIMEOUT_S + GRACE_S):
+            call(store)
+    with moto(urlsplit(first.endpoint).port or 0):
+        for call in (CALLS["publish"], *CALLS.values()):
+            call(store)
+
+
+def test_a_server_that_stops_and_goes_on(credentials: None) -> None:
+    """The server's process is halted: connections are made, and nothing is said. Then it goes on."""
+    with moto() as server:
+        store = open_store(server.url(), timeout_s=TIMEOUT_S)
+        store.publish("a", artefact)
+        os.kill(server.pid, signal.SIGSTOP)
+        for call in CALLS.values():
+            with unavailable(within_s=TIMEOUT_S + GRACE_S):
+                call(store)
+        os.kill(server.pid, signal.SIGCONT)
+        for call in CALLS.values():
+            call(store)
 
 
 @pytest.mark.parametrize("kind", ["s3", "az"])
