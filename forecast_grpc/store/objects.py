@@ -176,10 +176,13 @@ def _customers(keys: Iterable[str], prefix: str) -> Iterator[str]:
     """The customers with a model among keys that come in order, as far as they begin with `prefix`."""
     last = ""
     for key in keys:
-        if not key.startswith(prefix):
+        if key > prefix and not key.startswith(prefix):
             return
+        # A server that does not know where to start begins at the first key, as old Azurites do.
         name, _, rest = key.partition("/")
-        if rest in (ACTIVE, PICKLE) and name != last and CUSTOMER_ID_PATTERN.fullmatch(name):
+        if rest not in (ACTIVE, PICKLE) or name == last or not name.startswith(prefix):
+            continue
+        if CUSTOMER_ID_PATTERN.fullmatch(name):
             last = name
             yield name
 
