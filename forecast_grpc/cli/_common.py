@@ -1,6 +1,7 @@
 """What the commands share: consoles, exit codes, the store option, errors as one sentence."""
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -79,31 +80,23 @@ def end(message: str, code: ExitCode) -> NoReturn:
 def _cause(error: ForecastError) -> str:
     """What the system said, which is kept from callers of the service, but is what an operator needs."""
     cause = error.__cause__
-    if not isinstance(error, StoreUnavailable) or not isinstance(cause, OSError):
+    if not isinstance(error, StoreUnavailable) or cause is None:
         return ""
-    return f" {cause.strerror}: {cause.filename}"
+    return f" {cause.strerror}: {cause.filename}" if isinstance(cause, OSError) else f" {cause}"
 
 
-class _Console(Console):
-    """A console that does not fold what it writes into a pipe or a file."""
-
-    @property
-    def width(self) -> int:
-        return super().width if self.is_terminal else 1_000
-
-    @width.setter
-    def width(self, width: int) -> None:
-        self._width = width
+_PIPE_WIDTH = 1_000
+"""Columns where there is no terminal: what is read by programs and files is not to be folded."""
 
 
 def output() -> Console:
     """For results: standard output."""
-    return _Console(highlight=False)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def notes() -> Console:
     """For everything else that people want to know: standard error."""
-    return _Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _PIPE_WIDTH)
 
 
 def table(*columns: str, numbers: Iterable[str] = ()) -> Table:
@@ -111,7 +104,9 @@ def table(*columns: str, numbers: Iterable[str] = ()) -> Table:
     made = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
     right = set(numbers)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        made.add_column(column, justify="right" if column in right else "left", no_wrap=True)
+    # Where the terminal is too narrow, it is the names that fold.
+    made.columns[0].no_wrap, made.columns[0].overflow = False, "fold"
     return made
 
 
@@ -132,8 +127,8 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         envvar="FORECAST_GRPC_STORE",
-        metavar="FOLDER",
-        help="The folder that holds the models.",
+        metavar="STORE",
+        help="Where the models are: a folder, or a bucket as s3://, gs:// or az://.",
         show_default="the demo store",
     ),
 ]
@@ -179,9 +174,11 @@ def store_folder(store: str | None) -> "Path":
     """The folder of the store that is meant. Ends the command where that store is not a folder."""
     from forecast_grpc.store import FolderStore
 
-    opened = _open(store_url(store))
+    url = store_url(store)
+    opened = _open(url)
     if not isinstance(opened, FolderStore):
-        raise CommandFailed(f"{store} is not a folder.", ExitCode.USAGE)
+        # What follows the ? is nobody's name for the store.
+        raise CommandFailed(f"{url.partition('?')[0]} is not a folder.", ExitCode.USAGE)
     return opened.root
 
 

@@ -17,12 +17,13 @@ _COLUMNS = {
     "family": "family",
     "horizon": "horizon",
     "season": "season_length",
-    "frequency": "frequency",
+    "step": "frequency",
     "MASE": "accuracy.mase",
     "trained": "trained_time",
 }
 """The columns of a list, by the facts that they show; an `accuracy.mase` is the `mase` in `accuracy`."""
 
+_DAY = len("2026-01-31")
 _NUMBERS = ("version", "horizon", "season", "MASE")
 
 
@@ -94,7 +95,8 @@ def facts_table(model: Facts) -> Any:  # noqa: ANN401
 def _cells(model: Facts) -> list[str]:
     if "error" in model:
         return [_text(model.get("model_version")), f"[red]{model['reason'].lower().replace('_', ' ')}"]
-    return [_text(_find(model, name)) for name in _COLUMNS.values()]
+    found = {column: _find(model, name) for column, name in _COLUMNS.items()}
+    return [_text(value)[:_DAY] if column == "trained" else _text(value) for column, value in found.items()]
 
 
 def _find(model: Facts, name: str) -> object:

@@ -78,6 +78,14 @@ class Summary:
         rows.add_row("all", *_row(self.models), style="bold")
         return rows
 
+    def assumptions(self, horizon: int | None, season_length: int | None) -> str:
+        """What was taken for granted of the models; empty where all was given."""
+        horizons = _range(model.horizon for model in self.models)
+        seasons = _range(model.season_length for model in self.models)
+        assumed = [f"a horizon of {horizons}"] if horizon is None else []
+        assumed += [f"a season of {seasons}"] if season_length is None else []
+        return f"Assumed {' and '.join(assumed)} steps." if assumed and self.models else ""
+
     def failures(self) -> str:
         """The customers without a model, with the reasons."""
         lines = [f"{each.customer_id}: {each.error}" for each in self.failed[:_SHOWN]]

@@ -100,6 +100,8 @@ def fit(  # noqa: PLR0913 - each is an option of the command.
             print_json(outcome_json(outcome))
     if not as_json:
         output().print(summary.table())
+    if assumptions := summary.assumptions(horizon, season_length):
+        notes().print(assumptions)
     if summary.failed:
         notes().print(summary.failures())
         raise typer.Exit(ExitCode.FAILED)

@@ -38,7 +38,7 @@ class TutorialCustomer:
             model_version=model_version,
             horizon=HORIZON,
             min_length=Trend.min_length,
-            trained_time=datetime.now(UTC),
+            trained_time=datetime.now(UTC).replace(microsecond=0),
         )
         return artefact.encode(model, metadata)
 
