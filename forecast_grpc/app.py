@@ -93,4 +93,5 @@ def _gauges(cache: ModelCache, loader: ModelLoader) -> dict[tuple[str, TagValues
         ("warm_bytes", ()): cache.warm_bytes,
         ("warm_evictions", ()): cache.evictions,
         ("loads_in_flight", ()): loader.loads_in_flight,
+        ("refreshes_in_flight", ()): loader.refreshes_in_flight,
     }

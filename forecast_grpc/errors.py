@@ -195,3 +195,7 @@ class InternalError(ForecastError):
             f"The server failed to answer. Report this with the request id {request_id}.",
             metadata={"request_id": request_id},
         )
+
+    def __reduce__(self) -> tuple[type["InternalError"], tuple[str]]:
+        """Pickled by its request id: the default takes the message for the constructor's argument."""
+        return InternalError, (self.metadata["request_id"],)

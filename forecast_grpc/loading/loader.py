@@ -75,6 +75,11 @@ class ModelLoader:
         """Models that are being loaded or wait for it."""
         return len(self._flights)
 
+    @property
+    def refreshes_in_flight(self) -> int:
+        """Models that are being checked against the store."""
+        return len(self._refreshes)
+
     def lookup(self, customer_id: str, version: int | None = None) -> ModelSlot | None:
         """The model if it is in memory, without waiting. An old one is checked against the store afterwards."""
         slot = self._cache.get((customer_id, version))

@@ -7,6 +7,7 @@ the customer stands in the log line.
 
 import asyncio
 import json
+import logging
 import time
 import traceback
 from collections import Counter as Tally
@@ -22,6 +23,8 @@ FLUSH_INTERVAL_S = 1.0
 
 MAX_OBSERVATIONS = 256
 """Durations of one kind that a flush publishes at most; of more, an even sample."""
+
+logger = logging.getLogger(__name__)
 
 TagValues = tuple[tuple[str, str], ...]
 """The tags of a metric, sorted by name."""
@@ -58,6 +61,7 @@ class Telemetry:
         facts: Facts,
         gauges: Callable[[], dict[tuple[str, TagValues], float]],
         wall_clock: Callable[[], float] = time.time,
+        flush_interval_s: float = FLUSH_INTERVAL_S,
     ) -> None:
         """`log` takes finished lines, `facts` stand in each of them, `gauges` is asked at every flush."""
         self.in_flight = 0
@@ -68,6 +72,7 @@ class Telemetry:
         self._facts = facts
         self._gauges = gauges
         self._wall_clock = wall_clock
+        self._flush_interval_s = flush_interval_s
         self._tallies: Tally[tuple[str, TagValues]] = Tally()
         self._durations: dict[tuple[str, TagValues], list[float]] = {}
         self._events: list[tuple[float, str, Facts]] = []
@@ -137,8 +142,12 @@ class Telemetry:
     async def run(self) -> None:
         """Flushes until it is cancelled."""
         while True:
-            await asyncio.sleep(FLUSH_INTERVAL_S)
-            self.flush()
+            await asyncio.sleep(self._flush_interval_s)
+            # A full disk must not end what tells of it.
+            try:
+                self.flush()
+            except Exception:
+                logger.exception("Metrics or log lines were lost.")
 
     def flush(self) -> None:
         """Publishes the metrics and writes the log lines that have come together."""

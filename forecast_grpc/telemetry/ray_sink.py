@@ -31,6 +31,7 @@ _HISTOGRAMS: _Table = {
 _GAUGES: _Table = {
     "requests_in_flight": ("Requests that are being answered.", ()),
     "loads_in_flight": ("Models that are being loaded or wait for it.", ()),
+    "refreshes_in_flight": ("Models that are being checked against the store.", ()),
     "models": ("Models in memory, by tier.", ("tier",)),
     "warm_bytes": ("Resident bytes of the warm models.", ()),
     "warm_evictions": ("Warm models dropped for lack of room since the replica started.", ()),

@@ -19,6 +19,9 @@ T = TypeVar("T", bytes, Mapping[str, object])
 MAX_MODEL_VERSION = 2**63 - 1
 """The largest version that the wire can name."""
 
+MAX_FIELD_LENGTH = 64
+"""Characters of a field's name that an error repeats: a name that we do not know may be of any length."""
+
 MAX_VIOLATIONS = 20
 """Fields at fault that one error names at most: a caller mends the first few, and trailing metadata is short."""
 
@@ -137,7 +140,7 @@ def _path(location: tuple[int | str, ...]) -> str:
     if not location:
         return "body"
     index = "".join(f"[{part}]" for part in location[1:] if isinstance(part, int))
-    return f"{location[0]}{index}"
+    return f"{str(location[0])[:MAX_FIELD_LENGTH]}{index}"
 
 
 def _description(kind: str, message: str) -> str:

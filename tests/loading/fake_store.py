@@ -1,0 +1,39 @@
+"""A store that waits, fails and counts on demand, over a real one."""
+
+import asyncio
+
+from forecast_grpc.errors import ForecastError
+from forecast_grpc.store import Fetched, FolderStore
+
+
+class GatedStore(FolderStore):
+    """A folder store whose fetches are counted, and pass only while the gate is open."""
+
+    def __init__(self, store: FolderStore) -> None:
+        super().__init__(store.root)
+        self.gate = asyncio.Event()
+        """Open when set. A fetch that has been called waits for it."""
+        self.gate.set()
+        self.fetches: list[str] = []
+        """The customers that were fetched, in order."""
+        self.at_once = 0
+        """Fetches under way."""
+        self.most_at_once = 0
+        """The largest number of fetches that were ever under way."""
+        self.failure: ForecastError | None = None
+        """What fetches raise instead of an answer."""
+
+    async def fetch(
+        self, customer_id: str, *, version: int | None = None, if_none_match: str | None = None
+    ) -> Fetched | None:
+        """See ModelStore."""
+        self.fetches.append(customer_id)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await self.gate.wait()
+            if self.failure is not None:
+                raise self.failure
+            return await super().fetch(customer_id, version=version, if_none_match=if_none_match)
+        finally:
+            self.at_once -= 1

@@ -1,0 +1,130 @@
+"""The cache against a simple reference: whatever comes in whatever order."""
+
+from collections import OrderedDict
+from functools import partial
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from forecast_grpc import artefact
+from forecast_grpc.domain import CacheTier, ServedModel
+from forecast_grpc.loading import ModelCache, ModelSlot
+from tests.stores import encode, trend
+
+BUDGET = 1_000
+NAMES = st.sampled_from("abcdef")
+SIZES = st.integers(1, 600)
+_DECODED = artefact.decode(encode(trend(1.0), 1), "any")
+
+
+def served(nbytes: int) -> ServedModel:
+    """A model of this size."""
+    return ServedModel(metadata=_DECODED.metadata, forecaster=_DECODED.forecaster, nbytes=nbytes)
+
+
+class CacheAgainstReference(RuleBasedStateMachine):
+    """The reference: hot ones in a set, warm ones in the order of their use, dropped from the old end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cache = ModelCache(BUDGET)
+        self.hot: dict[str, ModelSlot] = {}
+        self.warm: OrderedDict[str, ModelSlot] = OrderedDict()
+
+    def shrink(self) -> None:
+        """Drops the warm models that there is no room for."""
+        while sum(slot.model.nbytes for slot in self.warm.values()) > BUDGET:
+            self.warm.popitem(last=False)
+
+    @rule(name=NAMES, nbytes=SIZES)
+    def load(self, name: str, nbytes: int) -> None:
+        """A model comes from the store."""
+        slot = ModelSlot(key=(name, None), model=served(nbytes), etag="", checked_at=0.0)
+        kept = self.cache.put(slot)
+        if name in self.hot:
+            assert kept is self.hot[name]
+            assert kept.model is slot.model
+            return
+        self.warm.pop(name, None)
+        self.warm[name] = slot
+        self.shrink()
+
+    @rule(name=NAMES)
+    def use(self, name: str) -> None:
+        """A request looks for a model."""
+        slot = self.cache.get((name, None))
+        if name in self.hot:
+            assert slot is (None if self.hot[name].gone else self.hot[name])
+        else:
+            assert slot is self.warm.get(name)
+            if slot is not None:
+                self.warm.move_to_end(name)
+
+    @rule(name=NAMES)
+    def admit(self, name: str) -> None:
+        """The multiplexer takes a warm model."""
+        slot = self.warm.pop(name, None)
+        if slot is not None:
+            self.cache.promote(slot)
+            self.hot[name] = slot
+
+    @rule(name=NAMES)
+    def evict(self, name: str) -> None:
+        """The multiplexer lets a model go."""
+        slot = self.hot.pop(name, None)
+        if slot is not None:
+            self.cache.demote(slot)
+            if not slot.gone:
+                self.warm[name] = slot
+                self.shrink()
+
+    @rule(name=NAMES, nbytes=SIZES)
+    def refresh(self, name: str, nbytes: int) -> None:
+        """A newer version takes a model's place."""
+        slot = self.hot.get(name) or self.warm.get(name)
+        if slot is not None:
+            self.cache.replace(slot, served(nbytes), "", 0.0)
+            self.shrink()
+
+    @rule(name=NAMES)
+    def delete(self, name: str) -> None:
+        """The store has the model no more."""
+        slot = self.hot.get(name) or self.warm.pop(name, None)
+        if slot is not None:
+            self.cache.remove(slot)
+
+    @invariant()
+    def agrees(self) -> None:
+        """Counts, bytes and tiers are the reference's; the budget holds."""
+        assert self.cache.hot_count == len(self.hot)
+        assert self.cache.warm_count == len(self.warm)
+        assert self.cache.warm_bytes == sum(slot.model.nbytes for slot in self.warm.values()) <= BUDGET
+        assert {slot.tier for slot in self.hot.values()} <= {CacheTier.HOT}
+        assert {slot.tier for slot in self.warm.values()} <= {CacheTier.WARM}
+
+
+TestCache = CacheAgainstReference.TestCase
+
+
+def test_a_model_in_use_survives_its_replacement() -> None:
+    """What a request took from a slot stays whole when a newer version comes."""
+    cache = ModelCache(BUDGET)
+    slot = cache.put(ModelSlot(key=("a", None), model=served(10), etag="", checked_at=0.0))
+    taken = slot.model
+    cache.replace(slot, served(20), "new", 1.0)
+    assert taken.nbytes == 10
+    assert slot.model.nbytes == 20
+
+
+@pytest.mark.parametrize("budget", [0, 5])
+def test_without_room_nothing_is_kept_warm(budget: int) -> None:
+    """A budget smaller than a model keeps none, and counts no negative bytes."""
+    cache = ModelCache(budget)
+    make = partial(ModelSlot, model=served(10), etag="", checked_at=0.0)
+    slot = cache.put(make(key=("a", None)))
+    assert cache.get(("a", None)) is None
+    cache.promote(slot)
+    assert cache.get(("a", None)) is slot
+    cache.demote(slot)
+    assert (cache.warm_bytes, cache.warm_count, cache.evictions) == (0, 0, 2)

@@ -1,0 +1,178 @@
+"""The hot set on Ray's own multiplexer, in a process without a cluster."""
+
+import asyncio
+import gc
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray import serve
+from ray.serve import context
+
+from forecast_grpc.domain import CacheTier
+from forecast_grpc.errors import ModelNotFound
+from forecast_grpc.loading import HotModel, HotSet
+from tests.loading.conftest import Bench, MakeBench
+from tests.loading.test_loader import settled
+
+MakeHot = Callable[[Bench, int], Awaitable["Hot"]]
+
+
+class Hot:
+    """A hot set and the multiplexer behind it."""
+
+    def __init__(self, bench: Bench, limit: int) -> None:
+        @serve.multiplexed(max_num_models_per_replica=limit)  # type: ignore[untyped-decorator]
+        async def get_model(customer_id: str) -> HotModel:
+            self.bodies += 1
+            return self.set.admit(customer_id)
+
+        self.bodies = 0
+        """How often the multiplexer entered the loader's body."""
+        self.set = HotSet(
+            loader=bench.loader, cache=bench.cache, telemetry=bench.telemetry, get_model=get_model
+        )
+        self._function: Any = get_model
+
+    @property
+    def multiplexer(self) -> Any:
+        """Ray's `_ModelMultiplexWrapper`."""
+        return getattr(self._function.__wrapped__, "__serve_multiplex_wrapper")
+
+
+@pytest.fixture
+async def make_hot() -> AsyncIterator[MakeHot]:
+    """Makes a hot set of a given size."""
+    before = context._INTERNAL_REPLICA_CONTEXT
+    made: list[Hot] = []
+
+    async def make(bench: Bench, limit: int) -> Hot:
+        hot = Hot(bench, limit)
+        made.append(hot)
+        return hot
+
+    # What the multiplexer asks of the replica that it runs in.
+    inside: Any = SimpleNamespace(app_name="a", deployment="d", replica_id="r", replica_tag="r")
+    context._INTERNAL_REPLICA_CONTEXT = inside
+    yield make
+    context._INTERNAL_REPLICA_CONTEXT = before
+    for hot in made:
+        await hot.multiplexer.metrics_pusher.graceful_shutdown()
+
+
+async def tiers(hot: Hot, *customers: str) -> list[CacheTier]:
+    """Where each customer's model was, asked for in turn."""
+    return [(await hot.set.acquire(customer)).tier for customer in customers]
+
+
+async def test_a_model_gets_hot_and_then_warm(make_bench: MakeBench, make_hot: MakeHot) -> None:
+    """Cold at first, hot while held, warm when another took its place: loaded once all the same."""
+    bench = await make_bench()
+    for name in "abc":
+        bench.publish(name)
+    hot = await make_hot(bench, 2)
+    assert await tiers(hot, *"aabcab") == ["cold", "hot", "cold", "cold", "warm", "warm"]
+    assert bench.store.fetches == ["a", "b", "c"]
+    assert set(hot.multiplexer.models) == {"a", "b"}
+    assert (bench.cache.hot_count, bench.cache.warm_count) == (2, 1)
+
+
+async def test_what_fails_to_load_evicts_nobody(make_bench: MakeBench, make_hot: MakeHot) -> None:
+    """Unknown customers never reach the multiplexer."""
+    bench = await make_bench()
+    bench.publish("a")
+    hot = await make_hot(bench, 1)
+    await hot.set.acquire("a")
+    for number in range(20):
+        with pytest.raises(ModelNotFound):
+            await hot.set.acquire(f"nobody-{number}")
+    assert set(hot.multiplexer.models) == {"a"}
+    assert hot.multiplexer._model_load_tasks == set()
+    assert hot.bodies == 1
+
+
+async def test_callers_that_leave_do_not_leak(make_bench: MakeBench, make_hot: MakeHot) -> None:
+    """Cancelled while they wait for the load or for Ray's lock: no customer stays advertised as loading."""
+    bench = await make_bench(max_concurrent=50)
+    names = [f"c{number}" for number in range(50)]
+    for name in names:
+        bench.publish(name)
+    hot = await make_hot(bench, 10)
+    await hot.set.acquire(names[0])
+    async with hot.multiplexer._model_cache_lock:
+        callers = [asyncio.create_task(hot.set.acquire(name)) for name in names[1:]]
+        while len(hot.multiplexer._model_load_tasks) < len(names) - 1:
+            await asyncio.sleep(0)
+        for caller in callers:
+            caller.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+    while hot.multiplexer._model_load_tasks:
+        await asyncio.sleep(0)
+    assert len(hot.multiplexer.models) == 10
+    assert bench.cache.hot_count == 10
+    assert bench.cache.hot_count + bench.cache.warm_count == 50
+
+
+async def test_an_eviction_is_told_once(make_bench: MakeBench, make_hot: MakeHot) -> None:
+    """Ray's call of `__del__` is seen; Python's own finalisation of the lease is not a second one."""
+    bench = await make_bench()
+    for name in "ab":
+        bench.publish(name)
+    hot = await make_hot(bench, 1)
+    await tiers(hot, *"ab")
+    gc.collect()
+    bench.telemetry.flush()
+    assert bench.sink.counters["unloads", ()] == 1
+    hot.multiplexer.models.clear()
+    gc.collect()
+    bench.telemetry.flush()
+    assert bench.sink.counters["unloads", ()] == 1
+
+
+async def test_a_hot_model_is_replaced_in_place(make_bench: MakeBench, make_hot: MakeHot) -> None:
+    """A new version reaches requests without the multiplexer; who holds the old model keeps it."""
+    bench = await make_bench(refresh_interval_s=10)
+    bench.publish("a", 1.0)
+    hot = await make_hot(bench, 1)
+    old = await hot.set.acquire("a")
+    bench.publish("a", 2.0)
+    bench.now[0] = 11.0
+    await hot.set.acquire("a")
+    await settled(bench)
+    new = await hot.set.acquire("a")
+    assert (old.model.metadata.model_version, new.model.metadata.model_version) == (1, 2)
+    assert new.tier is CacheTier.HOT
+    assert hot.bodies == 1
+
+
+async def test_a_hot_model_can_go_and_come_back(make_bench: MakeBench, make_hot: MakeHot) -> None:
+    """Deleted while hot, a customer is unknown; published again, its lease serves the new model."""
+    bench = await make_bench(refresh_interval_s=10)
+    bench.publish("a", 1.0)
+    hot = await make_hot(bench, 1)
+    await hot.set.acquire("a")
+    shutil.rmtree(bench.store.root / "a")
+    bench.now[0] = 11.0
+    await hot.set.acquire("a")
+    await settled(bench)
+    with pytest.raises(ModelNotFound):
+        await hot.set.acquire("a")
+    bench.publish("a", 5.0)
+    await hot.set.acquire("a")
+    assert bench.slope("a") == 5.0
+    assert await tiers(hot, "a") == ["hot"]
+
+
+async def test_a_pinned_version_passes_the_multiplexer_by(make_bench: MakeBench, make_hot: MakeHot) -> None:
+    """A version that a request names never takes the active one's place."""
+    bench = await make_bench()
+    bench.publish("a", 1.0)
+    bench.publish("a", 2.0)
+    hot = await make_hot(bench, 1)
+    await hot.set.acquire("a")
+    pinned = await hot.set.acquire("a", 1)
+    assert pinned.model.metadata.model_version == 1
+    assert (await hot.set.acquire("a")).model.metadata.model_version == 2
+    assert hot.bodies == 1

@@ -1,0 +1,207 @@
+"""The loader: once for all who wait, many at a time, and fresh without anybody waiting for it."""
+
+import asyncio
+import shutil
+
+import pytest
+
+from forecast_grpc.errors import (
+    DeadlineExceeded,
+    ModelCorrupt,
+    ModelNotFound,
+    ModelVersionNotFound,
+    Overloaded,
+    StoreUnavailable,
+)
+from tests.loading.conftest import Bench, MakeBench
+
+
+async def settled(bench: Bench) -> None:
+    """Returns when no load and no refresh is under way."""
+    while bench.loader.loads_in_flight or bench.loader.refreshes_in_flight:
+        await asyncio.sleep(0.001)
+
+
+async def test_a_herd_makes_one_fetch(make_bench: MakeBench) -> None:
+    """200 callers of one cold customer: one fetch, one model in memory."""
+    bench = await make_bench()
+    bench.publish("a")
+    slots = await asyncio.gather(*(bench.loader.load("a") for _ in range(200)))
+    assert bench.store.fetches == ["a"]
+    assert len({id(slot) for slot in slots}) == 1
+    assert bench.loader.lookup("a") is slots[0]
+
+
+async def test_loads_run_side_by_side_up_to_the_limit(make_bench: MakeBench) -> None:
+    """Different customers load at the same time, as many as the limit allows."""
+    bench = await make_bench(max_concurrent=4)
+    for number in range(12):
+        bench.publish(f"c{number}")
+    bench.store.gate.clear()
+    loads = [asyncio.create_task(bench.loader.load(f"c{number}")) for number in range(12)]
+    while bench.store.at_once < 4:
+        await asyncio.sleep(0)
+    bench.store.gate.set()
+    await asyncio.gather(*loads)
+    assert bench.store.most_at_once == 4
+
+
+async def test_a_deadline_ends_the_wait_not_the_load(make_bench: MakeBench) -> None:
+    """The caller gets DEADLINE_EXCEEDED, the load goes on, and the next caller finds the model."""
+    bench = await make_bench(request_timeout_s=0.01)
+    bench.publish("a")
+    bench.store.gate.clear()
+    with pytest.raises(DeadlineExceeded):
+        await bench.loader.load("a")
+    assert bench.loader.loads_in_flight == 1
+    bench.store.gate.set()
+    await settled(bench)
+    assert bench.loader.lookup("a") is not None
+    assert bench.store.fetches == ["a"]
+
+
+async def test_a_cancelled_caller_leaves_nothing_behind(make_bench: MakeBench) -> None:
+    """1,000 callers that go away: one load, which finishes, and empty tables."""
+    bench = await make_bench()
+    bench.publish("a")
+    bench.store.gate.clear()
+    callers = [asyncio.create_task(bench.loader.load("a")) for _ in range(1_000)]
+    await asyncio.sleep(0.01)
+    for caller in callers:
+        caller.cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
+    bench.store.gate.set()
+    await settled(bench)
+    assert bench.store.fetches == ["a"]
+    assert bench.loader.lookup("a") is not None
+    assert bench.loader.loads_in_flight == 0
+
+
+async def test_too_many_waiting_models_are_refused(make_bench: MakeBench) -> None:
+    """One model more than may wait is refused at once; more callers of one that waits are not."""
+    bench = await make_bench(max_waiting=2)
+    for name in ("a", "b", "c"):
+        bench.publish(name)
+    bench.store.gate.clear()
+    waiting = [asyncio.create_task(bench.loader.load(name)) for name in ("a", "b", "a")]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded) as refused:
+        await bench.loader.load("c")
+    assert refused.value.retry_after_s
+    bench.store.gate.set()
+    await asyncio.gather(*waiting)
+
+
+async def test_a_store_that_does_not_answer_is_unavailable(make_bench: MakeBench) -> None:
+    """Beyond the store's time limit: StoreUnavailable, and when to try again."""
+    bench = await make_bench(store_timeout_s=0.01)
+    bench.publish("a")
+    bench.store.gate.clear()
+    with pytest.raises(StoreUnavailable) as error:
+        await bench.loader.load("a")
+    assert error.value.retry_after_s
+    bench.store.gate.set()
+    assert (await bench.loader.load("a")).key == ("a", None)
+
+
+async def test_what_is_not_there_is_not_kept(make_bench: MakeBench) -> None:
+    """Unknown customers and versions raise each time, and take no memory."""
+    bench = await make_bench()
+    bench.publish("a")
+    for _ in range(2):
+        with pytest.raises(ModelNotFound):
+            await bench.loader.load("nobody")
+        with pytest.raises(ModelVersionNotFound):
+            await bench.loader.load("a", 9)
+    assert (bench.cache.hot_count, bench.cache.warm_count) == (0, 0)
+    bench.publish("nobody")
+    assert (await bench.loader.load("nobody")).key == ("nobody", None)
+
+
+async def test_a_new_version_is_served_after_the_interval(make_bench: MakeBench) -> None:
+    """The first look-up after the interval still gets the old model, at once; soon after comes the new one."""
+    bench = await make_bench(refresh_interval_s=10)
+    bench.publish("a", 1.0)
+    await bench.loader.load("a")
+    bench.publish("a", 2.0)
+    bench.now[0] = 9.0
+    assert bench.slope("a") == 1.0
+    await settled(bench)
+    assert bench.slope("a") == 1.0
+    bench.now[0] = 11.0
+    assert bench.slope("a") == 1.0
+    await settled(bench)
+    assert bench.slope("a") == 2.0
+    assert len(bench.store.fetches) == 2
+
+
+async def test_an_unchanged_model_is_asked_for_once_an_interval(make_bench: MakeBench) -> None:
+    """Any number of look-ups make one check an interval."""
+    bench = await make_bench(refresh_interval_s=10)
+    bench.publish("a")
+    await bench.loader.load("a")
+    for _ in range(2):
+        bench.now[0] += 11.0
+        for _ in range(50):
+            bench.loader.lookup("a")
+        await settled(bench)
+        bench.loader.lookup("a")
+    assert len(bench.store.fetches) == 3
+
+
+async def test_an_unreachable_store_leaves_the_old_model(make_bench: MakeBench) -> None:
+    """Stale, but serving; and asked again only after another interval."""
+    bench = await make_bench(refresh_interval_s=10)
+    bench.publish("a", 1.0)
+    await bench.loader.load("a")
+    bench.store.failure = StoreUnavailable("down", retry_after_s=1.0)
+    bench.now[0] = 11.0
+    for _ in range(3):
+        assert bench.slope("a") == 1.0
+        await settled(bench)
+    assert len(bench.store.fetches) == 2
+    bench.telemetry.flush()
+    assert bench.sink.counters["refreshes", (("outcome", "failed"),)] == 1
+
+
+async def test_a_damaged_new_version_leaves_the_old_model(make_bench: MakeBench) -> None:
+    """Bytes that cannot be decoded never take a good model's place."""
+    bench = await make_bench(refresh_interval_s=10)
+    bench.publish("a", 1.0)
+    await bench.loader.load("a")
+    bench.store.publish("a", lambda _version: b"damaged")
+    bench.now[0] = 11.0
+    bench.loader.lookup("a")
+    await settled(bench)
+    assert bench.slope("a") == 1.0
+    with pytest.raises(ModelCorrupt):
+        await bench.loader.load("a")
+
+
+async def test_a_deleted_model_goes_and_can_come_back(make_bench: MakeBench) -> None:
+    """After the interval a deleted customer is unknown; published again, it is served."""
+    bench = await make_bench(refresh_interval_s=10)
+    bench.publish("a", 1.0)
+    await bench.loader.load("a")
+    shutil.rmtree(bench.store.root / "a")
+    bench.now[0] = 11.0
+    bench.loader.lookup("a")
+    await settled(bench)
+    assert bench.loader.lookup("a") is None
+    bench.publish("a", 5.0)
+    await bench.loader.load("a")
+    assert bench.slope("a") == 5.0
+
+
+async def test_a_pinned_version_stays_what_it_is(make_bench: MakeBench) -> None:
+    """A version that a request names is kept beside the active one, and never checked again."""
+    bench = await make_bench(refresh_interval_s=10)
+    bench.publish("a", 1.0)
+    bench.publish("a", 2.0)
+    active, pinned = await bench.loader.load("a"), await bench.loader.load("a", 1)
+    assert (active.model.metadata.model_version, pinned.model.metadata.model_version) == (2, 1)
+    assert bench.loader.lookup("a", 2) is active
+    bench.now[0] = 100.0
+    assert bench.loader.lookup("a", 1) is pinned
+    await settled(bench)
+    assert bench.store.fetches == ["a", "a"]

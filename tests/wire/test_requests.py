@@ -1,0 +1,95 @@
+"""Requests from every wire come out alike, or are refused with the field that is wrong."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forecast_grpc.domain import ForecastQuery, RequestLimits
+from forecast_grpc.errors import RequestInvalid
+from forecast_grpc.v1.forecast_pb2 import ForecastRequest
+from forecast_grpc.wire import query_from_json, query_from_mapping, query_from_proto
+
+LIMITS = RequestLimits(max_sequence_length=20, max_horizon=50, max_quantile_levels=3)
+
+doubles = st.floats(allow_nan=True, allow_infinity=True, width=64)
+
+
+def same(one: ForecastQuery, other: ForecastQuery) -> bool:
+    """Whether two queries are equal, NaN included, to the last bit."""
+    fields = ("horizon", "quantile_levels", "model_version")
+    return one.sequence.tobytes() == other.sequence.tobytes() and all(
+        getattr(one, name) == getattr(other, name) for name in fields
+    )
+
+
+def outcome(read: Any, request: Any) -> ForecastQuery | str:
+    """The query, or the field at fault."""
+    try:
+        query: ForecastQuery = read(request, LIMITS)
+    except RequestInvalid as error:
+        return error.violations[0].field
+    return query
+
+
+@given(
+    sequence=st.lists(doubles, max_size=22),
+    horizon=st.none() | st.integers(-5, 60),
+    levels=st.lists(st.floats(-0.5, 1.5), max_size=4),
+    version=st.none() | st.integers(-2, 2**63 - 1),
+)
+def test_every_wire_is_judged_alike(
+    sequence: list[float], horizon: int | None, levels: list[float], version: int | None
+) -> None:
+    """Protobuf, JSON and a Python mapping give the same query to the last bit, or blame the same field."""
+    fields = {"horizon": horizon, "model_version": version}
+    set_fields = {name: value for name, value in fields.items() if value is not None}
+    message = ForecastRequest(sequence_data=sequence, quantile_levels=levels, **set_fields)
+    body = {"sequence_data": sequence, "quantile_levels": levels} | set_fields
+    by_proto = outcome(query_from_proto, message)
+    for other in (outcome(query_from_mapping, body), outcome(query_from_json, json.dumps(body).encode())):
+        if isinstance(by_proto, str) or isinstance(other, str):
+            assert by_proto == other
+        else:
+            assert same(by_proto, other)
+
+
+@given(body=st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_a_request_or_refused(body: bytes) -> None:
+    """Whatever is sent as JSON, the only error is RequestInvalid, with a field."""
+    assert outcome(query_from_json, body)
+
+
+@pytest.mark.parametrize("values", [[-0.0], [5e-324], [1.7976931348623157e308], [0.1 + 0.2]])
+def test_doubles_arrive_to_the_last_bit(values: list[float]) -> None:
+    """Negative zero, the smallest and the largest double, and sums that decimal text would round."""
+    query = query_from_json(json.dumps({"sequence_data": values}).encode(), LIMITS)
+    assert query.sequence.tobytes() == np.array(values).tobytes()
+
+
+@pytest.mark.parametrize("missing", ["null", '"NaN"', "NaN"])
+def test_missing_observations_in_json(missing: str) -> None:
+    """null, and NaN as JSON libraries write it: with quotes and without."""
+    query = query_from_json(f'{{"sequence_data": [1, {missing}]}}'.encode(), LIMITS)
+    assert query.sequence[0] == 1
+    assert math.isnan(query.sequence[1])
+
+
+@pytest.mark.parametrize("values", [(1, 2.5), np.array([1, 2.5]), [np.float64(1), np.float32(2.5)]])
+def test_a_handles_caller_may_send_arrays(values: Any) -> None:
+    """From Python a sequence may be a tuple, an array or numpy's numbers."""
+    assert query_from_mapping({"sequence_data": values}, LIMITS).sequence.tolist() == [1, 2.5]
+
+
+def test_an_error_stays_short() -> None:
+    """However many values are wrong, an error names a few: trailing metadata has to fit into 8 KiB."""
+    body = json.dumps({"sequence_data": ["x" * 100] * 18, "unknown" * 100: 1}).encode()
+    with pytest.raises(RequestInvalid) as error:
+        query_from_json(body, LIMITS)
+    assert len(error.value.violations) <= 20
+    assert "xxx" not in str(error.value)
+    assert max(len(violation.field) for violation in error.value.violations) <= 64
