@@ -49,50 +49,50 @@ class Settings(BaseSettings):
     store: str = Field(default_factory=lambda: str(default_store()))
     """Where the models are: a folder, or a bucket as `s3://`, `gs://` or `az://`; see docs/stores.md."""
 
-    num_replicas: int = Field(1, ge=1)
+    num_replicas: int = Field(default=1, ge=1)
     """Replicas to run."""
 
-    num_cpus_per_replica: float = Field(0.5, gt=0)
+    num_cpus_per_replica: float = Field(default=0.5, gt=0)
     """Cores that Ray sets aside for a replica when it decides where to place it; no limit on what it may use."""
 
-    max_hot_models: int = Field(1_000, ge=1)
+    max_hot_models: int = Field(default=1_000, ge=1)
     """Customers that Ray's multiplexer holds in each replica. Its cost grows with this number even when idle."""
 
-    max_warm_bytes: int = Field(256 * 2**20, ge=0)
+    max_warm_bytes: int = Field(default=256 * 2**20, ge=0)
     """Bytes of decoded models that a replica keeps beside the hot ones."""
 
     prewarm: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     """Customers to load before a replica takes traffic, separated by commas."""
 
-    refresh_interval_s: float = Field(10.0, gt=0)
+    refresh_interval_s: float = Field(default=10.0, gt=0)
     """Seconds after which a model that is asked for is checked against the store, behind the request's back."""
 
-    store_timeout_s: float = Field(5.0, gt=0)
+    store_timeout_s: float = Field(default=5.0, gt=0)
     """Seconds that the store may take over one model, retries included, before the request fails as
     STORE_UNAVAILABLE."""
 
-    request_timeout_s: float = Field(30.0, gt=0)
+    request_timeout_s: float = Field(default=30.0, gt=0)
     """Seconds that a request may wait for its model before it fails with DEADLINE_EXCEEDED."""
 
-    max_concurrent_loads: int = Field(64, ge=1)
+    max_concurrent_loads: int = Field(default=64, ge=1)
     """Models that a replica loads at the same time."""
 
-    max_waiting_loads: int = Field(10_000, ge=1)
+    max_waiting_loads: int = Field(default=10_000, ge=1)
     """Models that may wait to be loaded; a request for one more is refused as OVERLOADED."""
 
-    max_ongoing_requests: int = Field(256, ge=1)
+    max_ongoing_requests: int = Field(default=256, ge=1)
     """Requests that a replica handles at the same time; more are queued."""
 
-    max_queued_requests: int = Field(2_000, ge=-1)
+    max_queued_requests: int = Field(default=2_000, ge=-1)
     """Requests that may wait for a replica; more are refused with RESOURCE_EXHAUSTED. -1 for no limit."""
 
-    max_sequence_length: int = Field(10_000, ge=1)
+    max_sequence_length: int = Field(default=10_000, ge=1)
     """Observations that one request may hold."""
 
-    max_horizon: int = Field(1_000, ge=1)
+    max_horizon: int = Field(default=1_000, ge=1)
     """Steps that one request may ask for."""
 
-    max_quantile_levels: int = Field(100, ge=1)
+    max_quantile_levels: int = Field(default=100, ge=1)
     """Quantile levels that one request may ask for."""
 
     log_requests: bool = True

@@ -1,4 +1,4 @@
-"""HAProxy's consistent hash on the customer: rendered by Ray's own template, parsed and run by Ray's own HAProxy."""
+"""HAProxy's consistent hash on the customer: rendered by Ray's template, parsed and run by Ray's HAProxy."""
 
 import http.client
 import os
@@ -50,7 +50,7 @@ def replicas(count: int) -> Iterator[list[int]]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            body = str(self.server.server_address[1]).encode()
+            body = str(self.connection.getsockname()[1]).encode()
             self.send_response(200)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
