@@ -13,9 +13,9 @@ from forecast_grpc.store import FolderStore, ModelStore, open_store
 from forecast_grpc.store.address import parse
 from forecast_grpc.store.clients import connect
 from tests.store.fault_proxy import FaultProxy, faulty
-from tests.store.servers import ObjectServer, azurite, azurite_command, in_ci, moto
+from tests.store.servers import ObjectServer, azurite, azurite_command, google, in_ci, moto
 
-KINDS = ("folder", "s3", "az")
+KINDS = ("folder", "s3", "az", "gs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +45,13 @@ def az() -> Iterator[ObjectServer]:
     if not azurite_command() and not in_ci():
         pytest.skip("Azurite is not installed: npm install --global azurite")
     with azurite() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gs() -> Iterator[ObjectServer]:
+    """One fake of Google for all tests."""
+    with google() as server:
         yield server
 
 

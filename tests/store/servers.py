@@ -1,8 +1,9 @@
-"""Object stores to test against: moto for S3, Azurite for Azure, each in a process of its own."""
+"""Object stores to test against: moto for S3, Azurite for Azure, a fake for Google."""
 
 import base64
 import hashlib
 import hmac
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ from email.utils import formatdate
 from pathlib import Path
 
 import httpx
+
+from tests.store.fake_google import fake_google
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BUCKET = "models"
@@ -93,6 +96,16 @@ def azurite() -> Iterator[ObjectServer]:
             yield ObjectServer(scheme="az", endpoint=endpoint, pid=process.pid, environment=environment)
         finally:
             process.kill()
+
+
+@contextmanager
+def google() -> Iterator[ObjectServer]:
+    """Google Cloud Storage by a fake of our own."""
+    with fake_google(BUCKET) as endpoint:
+        account = {"gcs_base_url": endpoint, "disable_oauth": True}
+        key = json.dumps(account | {"client_email": "", "private_key": "", "private_key_id": ""})
+        environment = {"GOOGLE_SERVICE_ACCOUNT_KEY": key}
+        yield ObjectServer(scheme="gs", endpoint=endpoint, pid=os.getpid(), environment=environment)
 
 
 def _create_container(endpoint: str) -> None:

@@ -23,6 +23,12 @@ from tests.store.servers import ObjectServer
 from tests.store.test_contract import artefact
 
 
+def client_of(url: str) -> Any:
+    """What a bucket is made from."""
+    scheme, _, rest = url.partition("://")
+    return connect(parse(scheme, rest), 10.0)
+
+
 def test_a_cold_load_is_one_get(behind: ModelStore, proxy: FaultProxy) -> None:
     """Fetching an artefact, the active one or a version, asynchronously or not, is a single GET."""
     behind.publish("a", artefact)
@@ -70,7 +76,7 @@ def test_every_write_is_conditional(behind: ModelStore, proxy: FaultProxy) -> No
 
 def test_listing_is_lazy(behind: ModelStore, proxy: FaultProxy, s3: ObjectServer, prefix: str) -> None:
     """The first of 2,500 customers costs one page; all of them cost three; a later start costs the rest."""
-    client = connect(parse("s3", s3.url(prefix).partition("://")[2]), 10.0)
+    client = client_of(s3.url(prefix))
     names = [f"c{number:04}" for number in range(2_500)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: obstore.put(client, f"{name}/model.safetensors", b""), names))
@@ -124,13 +130,20 @@ class Interrupted(Bucket):
             happen()
 
 
+@pytest.fixture(params=["s3", "az", "gs"])
+def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, prefix: str) -> str:
+    """The address of an empty store of each kind of bucket in turn."""
+    server: ObjectServer = request.getfixturevalue(request.param)
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    return server.url(prefix)
+
+
 @pytest.mark.parametrize("before", ["find", "put"])
 @pytest.mark.parametrize("rolled_back", [False, True])
-def test_an_overtaken_publisher_changes_nothing(
-    s3: ObjectServer, credentials: None, prefix: str, before: str, rolled_back: bool
-) -> None:
+def test_an_overtaken_publisher_changes_nothing(url: str, before: str, rolled_back: bool) -> None:
     """Version 3 is claimed; 4 is published and perhaps rolled back to 1. Then 3 goes on, and leaves it so."""
-    store = open_store(s3.url(prefix))
+    store = open_store(url)
     for _ in range(2):
         store.publish("a", artefact)
 
@@ -139,8 +152,7 @@ def test_an_overtaken_publisher_changes_nothing(
         if rolled_back:
             store.activate("a", 1)
 
-    client = connect(parse("s3", s3.url(prefix).partition("://")[2]), 10.0)
-    slow = ObjectStore(Interrupted(client, before=before, happen=overtake), name="slow")
+    slow = ObjectStore(Interrupted(client_of(url), before=before, happen=overtake), name="slow")
     assert slow.publish("a", artefact) == 3
     assert store.read("a").data == (b"artefact 1" if rolled_back else b"artefact 4")
     assert store.versions("a") == (1, 2, 3, 4)
@@ -148,17 +160,16 @@ def test_an_overtaken_publisher_changes_nothing(
     assert store.read("a").data == b"artefact 5"
 
 
-def test_a_rollback_meets_a_publisher(s3: ObjectServer, credentials: None, prefix: str) -> None:
+def test_a_rollback_meets_a_publisher(url: str) -> None:
     """A publisher comes between a rollback's look and its write: the rollback is later, and holds."""
-    store = open_store(s3.url(prefix))
+    store = open_store(url)
     for _ in range(2):
         store.publish("a", artefact)
 
     def meet() -> None:
         store.publish("a", artefact)
 
-    client = connect(parse("s3", s3.url(prefix).partition("://")[2]), 10.0)
-    ObjectStore(Interrupted(client, before="put", happen=meet), name="slow").activate("a", 1)
+    ObjectStore(Interrupted(client_of(url), before="put", happen=meet), name="slow").activate("a", 1)
     assert store.read("a").data == b"artefact 1"
     assert store.publish("a", artefact) == 4
     assert store.read("a").data == b"artefact 4"
@@ -171,8 +182,7 @@ def test_a_store_that_grants_nothing(s3: ObjectServer, credentials: None, prefix
         def put(self, key: str, data: bytes, *, over: Found | None, notes: Mapping[str, str]) -> bool:
             return False
 
-    client = connect(parse("s3", s3.url(prefix).partition("://")[2]), 10.0)
-    store = ObjectStore(Refusing(client), name="refusing")
+    store = ObjectStore(Refusing(client_of(s3.url(prefix))), name="refusing")
     with pytest.raises(StoreUnavailable, match="refusing"):
         store.publish("a", artefact)
 

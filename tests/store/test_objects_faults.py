@@ -162,7 +162,7 @@ def test_a_server_that_stops_and_goes_on(credentials: None) -> None:
             call(store)
 
 
-@pytest.mark.parametrize("kind", ["s3", "az"])
+@pytest.mark.parametrize("kind", ["s3", "az", "gs"])
 def test_no_such_bucket(request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bucket that does not exist is no customer without a model, whatever is asked."""
     server: ObjectServer = request.getfixturevalue(kind)
