@@ -20,12 +20,14 @@ import safetensors
 from forecast_grpc.domain import Forecaster, ModelMetadata, ServedModel, StoredArray
 from forecast_grpc.errors import ForecastError, ModelCorrupt, ModelFormatForbidden, ModelFormatUnsupported
 from forecast_grpc.models import FAMILIES
+from forecast_grpc.timeline import time_after
 
 FORMAT_VERSION = "1"
 """The layout that this release writes and reads."""
 
 _DTYPES: Mapping[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4")}
 _ACCURACY = "accuracy."
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_DIGEST = b"0" * 64
 _PREFIX = 8  # Bytes of the header's length, a little-endian integer.
 _OVERHEAD = 1_700  # Bytes of the objects around a decoded model's buffer: 1.3 to 1.6 KB, measured.
@@ -191,6 +193,7 @@ def _to_text(forecaster: Forecaster, metadata: ModelMetadata, payload: bytes) ->
         "min_length": str(forecaster.min_length),
         "season_length": str(metadata.season_length),
         "frequency": metadata.frequency,
+        "time_zone": None if metadata.time_zone == "UTC" else metadata.time_zone,
         "trained_time": None if trained_time is None else _rfc3339(trained_time),
         "state_time": metadata.state_time,
     }
@@ -200,6 +203,9 @@ def _to_text(forecaster: Forecaster, metadata: ModelMetadata, payload: bytes) ->
 
 def _from_text(text: Mapping[str, str]) -> ModelMetadata:
     trained_time = text.get("trained_time")
+    if "frequency" in text:
+        # To be found out now, not by the first request that names a time.
+        time_after(_EPOCH, 1, text["frequency"], text.get("time_zone", "UTC"))
     return ModelMetadata(
         family=text["family"],
         model_version=_count(text["model_version"]),
@@ -207,6 +213,7 @@ def _from_text(text: Mapping[str, str]) -> ModelMetadata:
         min_length=_count(text["min_length"]),
         season_length=_count(text.get("season_length", "1")),
         frequency=text.get("frequency"),
+        time_zone=text.get("time_zone", "UTC"),
         sha256=text["sha256"],
         trained_time=None if trained_time is None else _utc(trained_time),
         state_time=text.get("state_time"),

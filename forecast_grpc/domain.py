@@ -46,6 +46,9 @@ class ForecastQuery:
     quantile_levels: tuple[float, ...] = ()
     """Each strictly between 0 and 1, in the caller's order."""
 
+    start_time: datetime | None = None
+    """The time of the first observation, with a time zone; None where the caller did not say."""
+
     model_version: int | None = None
     """The version asked for; None for the active one."""
 
@@ -71,6 +74,9 @@ class ForecastResult:
     quantiles: tuple[QuantileForecast, ...] = ()
     """One for each level of the query, in its order."""
 
+    start_time: datetime | None = None
+    """The time of the first step, in UTC; None where it is not known."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMetadata:
@@ -93,6 +99,9 @@ class ModelMetadata:
 
     frequency: str | None = None
     """The length of a step as an ISO-8601 duration, such as `PT1H` or `P1M`; None for plain integer steps."""
+
+    time_zone: str = "UTC"
+    """The IANA name of the time zone in which steps of days and longer keep the clock's time."""
 
     sha256: str = ""
     """Digest of the tensor bytes, 64 lower-case hexadecimal digits. Empty until the artefact is encoded."""

@@ -1,16 +1,20 @@
 """A query and a model -> an answer: the core that knows neither protocol."""
 
+from datetime import datetime
+
 import numpy as np
 
 from forecast_grpc.domain import (
     FloatArray,
     ForecastQuery,
     ForecastResult,
+    ModelMetadata,
     QuantileForecast,
     ServedModel,
 )
 from forecast_grpc.errors import ForecastError, ModelCorrupt, RequestInvalid
 from forecast_grpc.models.missing import fill_missing
+from forecast_grpc.timeline import time_after
 
 _ORDINARY = 1e100  # Below, no arithmetic on two values overflows.
 
@@ -23,6 +27,7 @@ def answer(model: ServedModel, query: ForecastQuery, *, max_horizon: int) -> For
     ModelCorrupt where the model answers values of an ordinary size with something that is not a finite number.
     """
     horizon = _horizon(model, query.horizon, max_horizon)
+    start_time = _start_time(model.metadata, query)
     window = _window(model, query.sequence)
     forecaster, levels = model.forecaster, query.quantile_levels
     # Where values overflow, the check below answers the caller; a warning in the log helps nobody.
@@ -34,7 +39,25 @@ def answer(model: ServedModel, query: ForecastQuery, *, max_horizon: int) -> For
     quantiles = tuple(
         QuantileForecast(level=level, values=row) for level, row in zip(levels, rows, strict=True)
     )
-    return ForecastResult(forecast=point, quantiles=quantiles)
+    return ForecastResult(forecast=point, quantiles=quantiles, start_time=start_time)
+
+
+def _start_time(metadata: ModelMetadata, query: ForecastQuery) -> datetime | None:
+    """The time of the forecast's first step: after the sequence, or after the training series."""
+    frequency = metadata.frequency
+    if query.start_time is not None:
+        if frequency is None:
+            text = "must be left out for this model: its steps have no length in time"
+            raise RequestInvalid.of("start_time", text)
+        last, steps = query.start_time, query.sequence.size
+    elif query.sequence.size or frequency is None or metadata.state_time is None:
+        return None
+    else:
+        last, steps = datetime.fromisoformat(metadata.state_time), 1
+    try:
+        return time_after(last, steps, frequency, metadata.time_zone)
+    except ValueError as exc:
+        raise RequestInvalid.of("start_time", "leads to a forecast beyond the year 9999") from exc
 
 
 def _horizon(model: ServedModel, asked: int | None, max_horizon: int) -> int:

@@ -53,6 +53,9 @@ class Outcome:
     forecast: list[float]
     """The point forecast."""
 
+    forecast_start_time: str
+    """RFC 3339, or empty."""
+
     everything: str
     """All that came, as text: to look for what must not be in it."""
 
@@ -207,6 +210,9 @@ def _grpc_success(response: ForecastResponse, call: Any) -> Outcome:
         retry_after_s=None,
         metadata=dict(call.trailing_metadata()),
         forecast=list(response.forecast),
+        forecast_start_time=response.forecast_start_time.ToJsonString()
+        if response.HasField("forecast_start_time")
+        else "",
         everything=str(response),
     )
 
@@ -223,6 +229,7 @@ def _grpc_error(error: Any) -> Outcome:
         retry_after_s=retry.retry_delay.ToNanoseconds() / 1e9 if retry else None,
         metadata=metadata,
         forecast=[],
+        forecast_start_time="",
         everything=f"{error.details()} {metadata} {details}",
     )
 
@@ -249,6 +256,7 @@ def _http_outcome(response: httpx.Response) -> Outcome:
         retry_after_s=float(retry[:-1]) if retry else None,
         metadata=dict(response.headers),
         forecast=body.get("forecast", []),
+        forecast_start_time=body.get("forecast_start_time", ""),
         everything=f"{response.text} {dict(response.headers)}",
         http_status=response.status_code,
     )

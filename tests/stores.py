@@ -44,14 +44,19 @@ def trend(slope: float) -> Trend:
     return Trend(slope=slope, base_level=100.0, residuals=residuals())
 
 
-def encode(forecaster: Forecaster, version: int) -> bytes:
-    """The artefact of a model."""
+def encode(
+    forecaster: Forecaster, version: int, frequency: str | None = None, time_zone: str = "UTC"
+) -> bytes:
+    """The artefact of a model; with a frequency, one that was trained up to the end of January 2026."""
     metadata = ModelMetadata(
         family=forecaster.family,
         model_version=version,
         horizon=HORIZON,
         min_length=forecaster.min_length,
         trained_time=TRAINED,
+        frequency=frequency,
+        time_zone=time_zone,
+        state_time=None if frequency is None else "2026-01-31T00:00:00Z",
     )
     return artefact.encode(forecaster, metadata)
 
@@ -83,6 +88,8 @@ def _add_families(store: FolderStore) -> None:
         weights=weights, intercept=np.zeros(HORIZON), tail=np.arange(4.0), residuals=residuals()
     )
     store.publish("four-lags", publisher(four_lags))
+    store.publish("monthly", partial(encode, trend(1.0), frequency="P1M"))
+    store.publish("daily-in-berlin", partial(encode, trend(1.0), frequency="P1D", time_zone="Europe/Berlin"))
     store.publish("weekly", publisher(SeasonalNaive(tail=np.arange(7.0), residuals=residuals())))
 
 

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
@@ -31,9 +32,13 @@ def ask(request: pytest.FixtureRequest, service: RunningService) -> Ask:
         return service.grpc(ForecastRequest(**fields), customer)
 
     def over_http(customer: str | None, **fields: Any) -> Outcome:
-        return service.http(json.dumps(fields).encode(), customer)
+        return service.http(json.dumps(fields, default=_json_time).encode(), customer)
 
     return over_grpc if request.param == "grpc" else over_http
+
+
+def _json_time(value: datetime) -> str:
+    return value.isoformat()
 
 
 # --- answers ---
@@ -119,6 +124,27 @@ def test_a_missing_observation_is_filled(service: RunningService) -> None:
     assert service.http({"sequence_data": [1, "NaN", 3, 4]}, "four-lags").forecast == filled
 
 
+@pytest.mark.parametrize(
+    ("customer", "start", "wanted"),
+    [
+        # Three steps of a month, from the last of one to the last of another; three days over a clock change.
+        ("monthly", "2026-01-31T00:00:00+00:00", "2026-04-30T00:00:00Z"),
+        ("daily-in-berlin", "2026-03-27T12:00:00+01:00", "2026-03-30T10:00:00Z"),
+    ],
+)
+def test_says_when_the_forecast_starts(ask: Ask, customer: str, start: str, wanted: str) -> None:
+    """With a start time the answer says when it starts, by the calendar of the model's time zone."""
+    outcome = ask(customer, sequence_data=[1.0, 2.0, 3.0], start_time=datetime.fromisoformat(start))
+    assert outcome.forecast_start_time == wanted
+
+
+def test_knows_when_training_ended(ask: Ask) -> None:
+    """Without a sequence the forecast starts a step after the training series; without times nothing is said."""
+    assert ask("monthly").forecast_start_time == "2026-02-28T00:00:00Z"
+    assert ask("monthly", sequence_data=[1.0]).forecast_start_time == ""
+    assert ask("customer_123").forecast_start_time == ""
+
+
 def test_a_version_can_be_asked_for(ask: Ask) -> None:
     """Without a version the active one answers, with one that one does."""
     assert ask("versioned", sequence_data=[0.0], horizon=1).forecast == [3.0]
@@ -157,6 +183,8 @@ def test_a_published_model_is_served_soon(service: RunningService) -> None:
 
 # --- errors ---
 
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
+
 BAD_CUSTOMERS = [".hidden", "-x", "a/b", "../../etc/passwd", "a b", "a" * 129, "a\\b", "a%2fb"]
 
 BAD_REQUESTS: list[tuple[str, dict[str, Any], str]] = [
@@ -173,6 +201,13 @@ BAD_REQUESTS: list[tuple[str, dict[str, Any], str]] = [
     ("customer_123", {"quantile_levels": [math.nan]}, "quantile_levels[0]"),
     ("customer_123", {"quantile_levels": [0.5] * 101}, "quantile_levels"),
     ("customer_123", {"model_version": 0}, "model_version"),
+    ("customer_123", {"sequence_data": [1.0], "start_time": NEW_YEAR}, "start_time"),
+    ("monthly", {"start_time": NEW_YEAR}, "start_time"),
+    (
+        "monthly",
+        {"sequence_data": [1.0] * 5, "start_time": NEW_YEAR.replace(year=9999, month=12)},
+        "start_time",
+    ),
     ("four-lags", {"sequence_data": [1.0, 2.0, 3.0]}, "sequence_data"),
     ("four-lags", {"sequence_data": [1e308, -1e308, 1e308, -1e308]}, "sequence_data"),
 ]
@@ -249,6 +284,8 @@ def test_no_pickle_was_run(service: RunningService) -> None:
         (b'{"sequence_data": [1, true]}', "sequence_data[1]"),
         (b'{"horizon": 1.5}', "horizon"),
         (b'{"horizon": "7"}', "horizon"),
+        (b'{"sequence_data": [1], "start_time": "2026-01-01T00:00:00"}', "start_time"),
+        (b'{"sequence_data": [1], "start_time": "yesterday"}', "start_time"),
         (b'{"horizon": 99999999999999999999999}', "horizon"),
         (b'{"historical_values": [1, 2]}', "historical_values"),
         (b'{"sequence_data": [' + b"1," * 700_000 + b"1]}", "body"),

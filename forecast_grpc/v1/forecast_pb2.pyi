@@ -28,6 +28,7 @@ class ForecastRequest(_message.Message):
     SEQUENCE_DATA_FIELD_NUMBER: _builtins.int
     HORIZON_FIELD_NUMBER: _builtins.int
     QUANTILE_LEVELS_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     horizon: _builtins.int
     """Steps to forecast, 1 to 1,000 by default. Unset: the horizon that the model was fitted for. Some families
@@ -50,17 +51,25 @@ class ForecastRequest(_message.Message):
         bound an 80 % prediction interval. Empty: the point forecast alone.
         """
 
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """The time of `sequence_data[0]`, which must not be empty then. The answer says when the forecast starts, and a
+        model that knows the end of its training series can tell whether the sequence goes on from there. Refused for
+        a model whose steps have no length in time.
+        """
+
     def __init__(
         self,
         *,
         sequence_data: _abc.Iterable[_builtins.float] | None = ...,
         horizon: _builtins.int | None = ...,
         quantile_levels: _abc.Iterable[_builtins.float] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
         model_version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_horizon", b"_horizon", "_model_version", b"_model_version", "horizon", b"horizon", "model_version", b"model_version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_horizon", b"_horizon", "_model_version", b"_model_version", "horizon", b"horizon", "model_version", b"model_version", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_horizon", b"_horizon", "_model_version", b"_model_version", "horizon", b"horizon", "model_version", b"model_version", "quantile_levels", b"quantile_levels", "sequence_data", b"sequence_data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_horizon", b"_horizon", "_model_version", b"_model_version", "horizon", b"horizon", "model_version", b"model_version", "quantile_levels", b"quantile_levels", "sequence_data", b"sequence_data", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__horizon: _TypeAlias = _typing.Literal["horizon"]  # noqa: Y015
     _WhichOneofArgType__horizon: _TypeAlias = _typing.Literal["_horizon", b"_horizon"]  # noqa: Y015
@@ -83,6 +92,7 @@ class ForecastResponse(_message.Message):
     FORECAST_FIELD_NUMBER: _builtins.int
     QUANTILES_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    FORECAST_START_TIME_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """The customer whose model answered."""
     @_builtins.property
@@ -97,6 +107,12 @@ class ForecastResponse(_message.Message):
     def model(self) -> Global___ModelRef:
         """The model that answered."""
 
+    @_builtins.property
+    def forecast_start_time(self) -> _timestamp_pb2.Timestamp:
+        """The time of `forecast[0]`; the other steps follow at the model's frequency. Set where the request had a
+        `start_time`, or no sequence, and the model knows the length of its steps in time.
+        """
+
     def __init__(
         self,
         *,
@@ -104,10 +120,11 @@ class ForecastResponse(_message.Message):
         forecast: _abc.Iterable[_builtins.float] | None = ...,
         quantiles: _abc.Iterable[Global___QuantileForecast] | None = ...,
         model: Global___ModelRef | None = ...,
+        forecast_start_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["forecast_start_time", b"forecast_start_time", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "forecast", b"forecast", "model", b"model", "quantiles", b"quantiles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "forecast", b"forecast", "forecast_start_time", b"forecast_start_time", "model", b"model", "quantiles", b"quantiles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

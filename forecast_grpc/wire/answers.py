@@ -1,5 +1,6 @@
 """Answers to both wires."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +19,8 @@ def answer_to_proto(answer: Answer) -> ForecastResponse:
     )
     if metadata.trained_time is not None:
         response.model.trained_time.FromDatetime(metadata.trained_time)
+    if result.start_time is not None:
+        response.forecast_start_time.FromDatetime(result.start_time)
     if result.quantiles:
         response.quantiles.extend(
             QuantileForecast(level=quantile.level, values=quantile.values.tolist())
@@ -73,6 +76,9 @@ class AnswerBody(BaseModel):
     model: ModelBody
     """The model that answered."""
 
+    forecast_start_time: str | None = None
+    """The time of the first step, RFC 3339 in UTC, where it is known."""
+
 
 def answer_to_json(answer: Answer) -> dict[str, Any]:
     """The HTTP response: the shape of `AnswerBody`, without the fields that are not set."""
@@ -83,12 +89,18 @@ def answer_to_json(answer: Answer) -> dict[str, Any]:
         "sha256": metadata.sha256,
     }
     if metadata.trained_time is not None:
-        model["trained_time"] = metadata.trained_time.isoformat().replace("+00:00", "Z")
+        model["trained_time"] = _rfc3339(metadata.trained_time)
     body: dict[str, Any] = {
         "customer_id": answer.customer_id,
         "forecast": result.forecast.tolist(),
         "model": model,
     }
+    if result.start_time is not None:
+        body["forecast_start_time"] = _rfc3339(result.start_time)
     if result.quantiles:
         body["quantiles"] = [{"level": q.level, "values": q.values.tolist()} for q in result.quantiles]
     return body
+
+
+def _rfc3339(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")

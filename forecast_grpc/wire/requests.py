@@ -1,14 +1,15 @@
 """Requests from both wires to domain values, and every check of a request that needs no model.
 
-Both wires come together in `_query`, so that a request is judged the same whichever door it came through.
+Both wires come together in `_judged`, so that a request is judged the same whichever door it came through.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Strict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Strict, ValidationError
 
 from forecast_grpc.domain import FloatArray, ForecastQuery, RequestLimits
 from forecast_grpc.errors import FieldViolation, RequestInvalid
@@ -45,19 +46,23 @@ class ForecastBody(BaseModel):
     quantile_levels: list[Annotated[float, Strict()]] = []
     """Quantile levels to forecast too, each above 0 and below 1."""
 
+    start_time: AwareDatetime | None = None
+    """The time of the first observation, RFC 3339 with an offset or `Z`. The answer then says when it starts."""
+
     model_version: Annotated[int, Strict()] | None = None
     """The version of the model. Unset: the active one."""
 
 
 def query_from_proto(request: ForecastRequest, limits: RequestLimits) -> ForecastQuery:
     """The query of a gRPC request. Raises RequestInvalid."""
-    return _query(
-        np.array(request.sequence_data, dtype=np.float64),
-        request.horizon if request.HasField("horizon") else None,
-        tuple(request.quantile_levels),
-        request.model_version if request.HasField("model_version") else None,
-        limits,
+    query = ForecastQuery(
+        sequence=np.array(request.sequence_data, dtype=np.float64),
+        horizon=request.horizon if request.HasField("horizon") else None,
+        quantile_levels=tuple(request.quantile_levels),
+        start_time=_start_time(request) if request.HasField("start_time") else None,
+        model_version=request.model_version if request.HasField("model_version") else None,
     )
+    return _judged(query, limits)
 
 
 def query_from_json(body: bytes, limits: RequestLimits) -> ForecastQuery:
@@ -72,34 +77,40 @@ def query_from_mapping(request: Mapping[str, object], limits: RequestLimits) -> 
 
 def _parsed(parse: Callable[[T], ForecastBody], request: T, limits: RequestLimits) -> ForecastQuery:
     try:
-        parsed = parse(request)
+        body = parse(request)
     except ValidationError as exc:
         raise _shape_invalid(exc) from exc
-    values = [math.nan if value is None or value == "NaN" else value for value in parsed.sequence_data]
-    return _query(
-        np.array(values, dtype=np.float64),
-        parsed.horizon,
-        tuple(parsed.quantile_levels),
-        parsed.model_version,
-        limits,
+    values = [math.nan if value is None or value == "NaN" else value for value in body.sequence_data]
+    query = ForecastQuery(
+        sequence=np.array(values, dtype=np.float64),
+        horizon=body.horizon,
+        quantile_levels=tuple(body.quantile_levels),
+        start_time=body.start_time,
+        model_version=body.model_version,
     )
+    return _judged(query, limits)
 
 
-def _query(
-    sequence: FloatArray,
-    horizon: int | None,
-    levels: tuple[float, ...],
-    version: int | None,
-    limits: RequestLimits,
-) -> ForecastQuery:
-    """Judges a request. Raises RequestInvalid with the first field at fault."""
-    _check_sequence(sequence, limits.max_sequence_length)
-    if horizon is not None and not 1 <= horizon <= limits.max_horizon:
-        raise RequestInvalid.of("horizon", f"must be from 1 to {limits.max_horizon}, got {horizon}")
-    _check_levels(levels, limits.max_quantile_levels)
+def _judged(query: ForecastQuery, limits: RequestLimits) -> ForecastQuery:
+    """The query, if it may be answered. Raises RequestInvalid with the first field at fault."""
+    _check_sequence(query.sequence, limits.max_sequence_length)
+    if query.horizon is not None and not 1 <= query.horizon <= limits.max_horizon:
+        raise RequestInvalid.of("horizon", f"must be from 1 to {limits.max_horizon}, got {query.horizon}")
+    _check_levels(query.quantile_levels, limits.max_quantile_levels)
+    if query.start_time is not None and not query.sequence.size:
+        text = "is the time of sequence_data[0], and there is no sequence_data"
+        raise RequestInvalid.of("start_time", text)
+    version = query.model_version
     if version is not None and not 1 <= version <= MAX_MODEL_VERSION:
         raise RequestInvalid.of("model_version", f"must be from 1 to {MAX_MODEL_VERSION}, got {version}")
-    return ForecastQuery(sequence=sequence, horizon=horizon, quantile_levels=levels, model_version=version)
+    return query
+
+
+def _start_time(request: ForecastRequest) -> datetime:
+    try:
+        return request.start_time.ToDatetime(UTC)
+    except (ValueError, OverflowError) as exc:
+        raise RequestInvalid.of("start_time", "must be a time in the years 1 to 9999") from exc
 
 
 def _check_sequence(sequence: FloatArray, max_length: int) -> None:
