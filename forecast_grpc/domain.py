@@ -83,7 +83,7 @@ class ModelMetadata:
     """What an artefact says of its model beside the arrays."""
 
     family: str
-    """The forecaster's name: `trend`, `seasonal_naive`, `theta`, `linear`."""
+    """The forecaster's name: `trend`, `seasonal_naive`, `theta`, `ets`, `linear`."""
 
     model_version: int
     """Counted from 1 within a customer."""
@@ -137,8 +137,12 @@ class Forecaster(Protocol):
         """The end of the training series, shape (m,), to go on from when a request brings no sequence."""
         ...
 
-    def forecast(self, window: FloatArray, horizon: int) -> FloatArray:
-        """The point forecast of shape (horizon,) after `window`, shape (n,), n >= min_length, all finite."""
+    def forecast(self, window: FloatArray, horizon: int, position: int | None = None) -> FloatArray:
+        """The point forecast of shape (horizon,) after `window`, shape (n,), n >= min_length, all finite.
+
+        `position` is where the window starts, in steps after the last one of training: 1 where it goes on from
+        there, less where it reaches back over it; None where that is not known.
+        """
         ...
 
     def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:

@@ -14,7 +14,7 @@ from forecast_grpc.domain import (
 )
 from forecast_grpc.errors import ForecastError, ModelCorrupt, RequestInvalid
 from forecast_grpc.models.missing import fill_missing
-from forecast_grpc.timeline import time_after
+from forecast_grpc.timeline import steps_between, time_after
 
 _ORDINARY = 1e100  # Below, no arithmetic on two values overflows.
 
@@ -29,10 +29,11 @@ def answer(model: ServedModel, query: ForecastQuery, *, max_horizon: int) -> For
     horizon = _horizon(model, query.horizon, max_horizon)
     start_time = _start_time(model.metadata, query)
     window = _window(model, query.sequence)
+    position = _position(model, query)
     forecaster, levels = model.forecaster, query.quantile_levels
     # Where values overflow, the check below answers the caller; a warning in the log helps nobody.
     with np.errstate(over="ignore", invalid="ignore"):
-        point = forecaster.forecast(window, horizon)
+        point = forecaster.forecast(window, horizon, position)
         rows = point + forecaster.quantile_offsets(levels, horizon) if levels else ()
     if not np.isfinite(point).all():
         raise _no_forecast(window)
@@ -58,6 +59,17 @@ def _start_time(metadata: ModelMetadata, query: ForecastQuery) -> datetime | Non
         return time_after(last, steps, frequency, metadata.time_zone)
     except ValueError as exc:
         raise RequestInvalid.of("start_time", "leads to a forecast beyond the year 9999") from exc
+
+
+def _position(model: ServedModel, query: ForecastQuery) -> int | None:
+    """Where the window starts, in steps after the last one of training; None where that is not known."""
+    if not query.sequence.size:
+        return 1 - model.forecaster.tail.size
+    metadata = model.metadata
+    if query.start_time is None or metadata.frequency is None or metadata.state_time is None:
+        return None
+    last = datetime.fromisoformat(metadata.state_time)
+    return steps_between(last, query.start_time, metadata.frequency, metadata.time_zone)
 
 
 def _horizon(model: ServedModel, asked: int | None, max_horizon: int) -> int:

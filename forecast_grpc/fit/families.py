@@ -10,8 +10,9 @@ import numpy as np
 from forecast_grpc.domain import FloatArray, Forecaster
 from forecast_grpc.fit.problems import SeriesError
 from forecast_grpc.fit.ridge import fit_weights
-from forecast_grpc.fit.seasonality import is_seasonal, seasonal_pattern
-from forecast_grpc.models import Linear, SeasonalNaive, Theta, Trend
+from forecast_grpc.fit.seasonality import additive_pattern, is_seasonal, seasonal_pattern
+from forecast_grpc.fit.smoothing import smooth
+from forecast_grpc.models import Ets, Linear, SeasonalNaive, Theta, Trend
 from forecast_grpc.models.residuals import ResidualQuantiles
 from forecast_grpc.models.theta import memory
 from forecast_grpc.models.trend import MAX_DECIMALS
@@ -127,10 +128,28 @@ def _diverges(model: Linear, values: FloatArray) -> bool:
     return not excess <= _TIMES_A_LINE * line
 
 
+def fit_ets(values: FloatArray, spec: FitSpec, residuals: ResidualQuantiles) -> Ets:
+    """The best of the forms and parameters of exponential smoothing; see `forecast_grpc.fit.smoothing`."""
+    pattern = additive_pattern(values, spec.season_length)
+    best = smooth(values[-_RECENT:], np.roll(pattern, -(max(values.size - _RECENT, 0) % pattern.size)))
+    return Ets(
+        alpha=best.alpha,
+        beta=best.beta,
+        gamma=best.gamma,
+        phi=best.phi,
+        level=best.level,
+        trend=best.trend,
+        pattern=best.pattern,
+        tail=values[-max(pattern.size, 2) :].copy(),
+        residuals=residuals,
+    )
+
+
 FITS: Mapping[str, Fit] = {
     "trend": fit_trend,
     "seasonal_naive": fit_seasonal_naive,
     "theta": fit_theta,
+    "ets": fit_ets,
     "linear": fit_linear,
 }
 """How each family is fitted, the simplest first."""

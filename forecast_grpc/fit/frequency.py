@@ -1,10 +1,11 @@
 """The length of a step: ISO-8601 durations of one unit, guessed from timestamps, and what follows from them."""
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from forecast_grpc.timeline import parse_frequency
 
 Microseconds = NDArray[np.int64]
 """Times as microseconds since 1970 in UTC."""
@@ -17,7 +18,6 @@ _UNITS = {
     "D": 86_400 * _SECOND,
     "W": 604_800 * _SECOND,
 }
-_PATTERN = re.compile(r"P(?:(\d+)([YMWD])|T(\d+)([HMS]))", re.ASCII)
 _MONTHS_IN_A_YEAR = 12
 
 _LONG_STEPS = ((28, 31, 1), (89, 92, 3), (181, 184, 6), (365, 366, 12))
@@ -60,15 +60,10 @@ class Frequency:
     @classmethod
     def parse(cls, text: str) -> "Frequency":
         """Reads a duration of one unit, such as `PT15M`, `P1W` or `P3M`. Raises ValueError for any other text."""
-        match = _PATTERN.fullmatch(text)
-        count = int(match[1] or match[3]) if match else 0
-        if match is None or count < 1:
-            raise ValueError(
-                f"{text!r} is not an ISO-8601 duration of one unit, such as PT1H, P1D, P1W or P1M"
-            )
-        if match[2] in ("Y", "M"):
-            return cls(text, months=count * (_MONTHS_IN_A_YEAR if match[2] == "Y" else 1))
-        return cls(text, microseconds=count * _UNITS[match[2] or match[4]])
+        step = parse_frequency(text)
+        # History is read in UTC, where every day has 24 hours.
+        length = step.days * _UNITS["D"] + step.seconds * _SECOND
+        return cls(text, months=step.months, microseconds=length)
 
     def positions(self, times: Microseconds) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """How many steps each time lies after the first, and how far off that step it lies, in steps."""

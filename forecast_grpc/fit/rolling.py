@@ -95,10 +95,11 @@ def rolling_origin(fit: Fit, values: FloatArray, spec: FitSpec) -> RollingErrors
     forecasts = np.empty((origins.size, spec.horizon))
     for fold in np.unique(folds):
         own = np.flatnonzero(folds == fold)
-        model = fit(fill_missing(values[: origins[own[0]]]), spec, no_quantiles(spec.horizon))
+        trained = origins[own[0]]
+        model = fit(fill_missing(values[:trained]), spec, no_quantiles(spec.horizon))
         for index in own:
             window = fill_missing(values[: origins[index]])
-            forecasts[index] = model.forecast(window[-model.tail.size :], spec.horizon)
+            forecasts[index] = model.forecast(window, spec.horizon, 1 - trained)
     outcomes = _outcomes(values, origins, spec.horizon)
     return RollingErrors(
         forecasts=forecasts,

@@ -48,12 +48,7 @@ def seasonal_pattern(values: FloatArray, season_length: int) -> tuple[FloatArray
     around 0, relative to the level where multiplicative: chosen where all values are positive and no factor
     is below 0.01 (Hyndman & Athanasopoulos, Forecasting: Principles and Practice, 3rd ed., section 3.4).
     """
-    weights = np.full(season_length, 1.0 / season_length)
-    if season_length % 2 == 0:
-        weights = np.convolve(weights, [0.5, 0.5])
-    level = np.convolve(values, weights, "valid")
-    start = weights.size // 2
-    around = values[start : start + level.size]
+    around, level, start = _around_level(values, season_length)
     if (values > 0.0).all():
         pattern = _means_by_place(around / level - 1.0, start, season_length)
         pattern = (1.0 + pattern) / (1.0 + pattern.mean()) - 1.0
@@ -61,6 +56,26 @@ def seasonal_pattern(values: FloatArray, season_length: int) -> tuple[FloatArray
             return pattern, True
     pattern = _means_by_place(around - level, start, season_length)
     return pattern - pattern.mean(), False
+
+
+def additive_pattern(values: FloatArray, season_length: int) -> FloatArray:
+    """The additive pattern, shape (season_length,), from the first value on; [0.0] where nothing is seasonal."""
+    if not is_seasonal(values, season_length):
+        return np.zeros(1)
+    around, level, start = _around_level(values, season_length)
+    pattern = _means_by_place(around - level, start, season_length)
+    pattern -= pattern.mean()
+    return pattern
+
+
+def _around_level(values: FloatArray, season_length: int) -> tuple[FloatArray, FloatArray, int]:
+    """The values that a whole season lies around, their centred moving average, and the first one's index."""
+    weights = np.full(season_length, 1.0 / season_length)
+    if season_length % 2 == 0:
+        weights = np.convolve(weights, [0.5, 0.5])
+    level = np.convolve(values, weights, "valid")
+    start = weights.size // 2
+    return values[start : start + level.size], level, start
 
 
 def _means_by_place(deviations: FloatArray, start: int, season_length: int) -> FloatArray:

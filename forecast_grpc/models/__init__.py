@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from forecast_grpc.domain import Forecaster
+from forecast_grpc.models.ets import Ets
 from forecast_grpc.models.linear import Linear
 from forecast_grpc.models.seasonal_naive import SeasonalNaive
 from forecast_grpc.models.theta import Theta
 from forecast_grpc.models.trend import Trend
 
 FAMILIES: Mapping[str, type[Forecaster]] = MappingProxyType(
-    {kind.family: kind for kind in (Trend, SeasonalNaive, Theta, Linear)}
+    {kind.family: kind for kind in (Trend, SeasonalNaive, Theta, Ets, Linear)}
 )
 """Every family by its name, the simplest first."""
 
-__all__ = ["FAMILIES", "Linear", "SeasonalNaive", "Theta", "Trend"]
+__all__ = ["FAMILIES", "Ets", "Linear", "SeasonalNaive", "Theta", "Trend"]

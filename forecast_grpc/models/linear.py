@@ -46,7 +46,7 @@ class Linear:
         """L, the number of lags."""
         return self.tail.size
 
-    def forecast(self, window: FloatArray, horizon: int) -> FloatArray:
+    def forecast(self, window: FloatArray, horizon: int, position: int | None = None) -> FloatArray:  # noqa: ARG002
         """The point forecast, shape (horizon,)."""
         lags, block = self.tail.size, self.intercept.size
         blocks = -(-horizon // block)

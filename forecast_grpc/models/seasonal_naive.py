@@ -33,7 +33,7 @@ class SeasonalNaive:
         """One season."""
         return self.tail.size
 
-    def forecast(self, window: FloatArray, horizon: int) -> FloatArray:
+    def forecast(self, window: FloatArray, horizon: int, position: int | None = None) -> FloatArray:  # noqa: ARG002
         """The window's last season repeated, shape (horizon,)."""
         season_length = self.tail.size
         return window[-season_length:][np.arange(horizon) % season_length]

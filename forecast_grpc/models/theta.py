@@ -60,7 +60,7 @@ class Theta:
         """One season; 1 where there is none."""
         return self.pattern.size
 
-    def forecast(self, window: FloatArray, horizon: int) -> FloatArray:
+    def forecast(self, window: FloatArray, horizon: int, position: int | None = None) -> FloatArray:  # noqa: ARG002
         """The point forecast, shape (horizon,)."""
         season_length = self.pattern.size
         seasons = min(window.size, memory(season_length)) // season_length

@@ -43,7 +43,7 @@ class Trend:
         """The base level, shape (1,)."""
         return np.array([self.base_level])
 
-    def forecast(self, window: FloatArray, horizon: int) -> FloatArray:
+    def forecast(self, window: FloatArray, horizon: int, position: int | None = None) -> FloatArray:  # noqa: ARG002
         """The line from the window's last value, shape (horizon,)."""
         last, slope, decimals = float(window[-1]), self.slope, self.decimals
         # Python's round, not numpy's: it is the tutorial's, and they differ in the last digit.

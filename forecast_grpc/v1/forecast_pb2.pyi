@@ -171,7 +171,7 @@ class ModelRef(_message.Message):
     version: _builtins.int
     """The version within this customer, counted from 1."""
     family: _builtins.str
-    """The family: `trend`, `seasonal_naive`, `theta` or `linear`."""
+    """The family: `trend`, `seasonal_naive`, `theta`, `ets` or `linear`."""
     sha256: _builtins.str
     """SHA-256 of the model's tensor bytes, 64 lower-case hexadecimal digits."""
     @_builtins.property

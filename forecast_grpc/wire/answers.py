@@ -50,7 +50,7 @@ class ModelBody(BaseModel):
     """Counted from 1 within a customer."""
 
     family: str
-    """`trend`, `seasonal_naive`, `theta` or `linear`."""
+    """`trend`, `seasonal_naive`, `theta`, `ets` or `linear`."""
 
     sha256: str
     """Digest of the model's tensor bytes."""

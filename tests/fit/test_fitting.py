@@ -28,8 +28,8 @@ def fitted_without_warnings(values: FloatArray, family: str, season_length: int 
         model = fit_series(Series(values=values), family=family, horizon=5, season_length=season_length)
         served = decode(model.encode(1), "c")
         result = answer(served, EMPTY, max_horizon=100)
-        sent = answer(served, ForecastQuery(sequence=fill_missing(values)), max_horizon=100)
-    assert sent.forecast.tolist() == result.forecast.tolist()
+        told = served.forecaster.forecast(fill_missing(values), 5, 1 - values.size)
+    assert told.tolist() == result.forecast.tolist()
     assert np.isfinite([quantile.values for quantile in result.quantiles]).all()
     return result.forecast
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from forecast_grpc.domain import FloatArray, Forecaster
-from forecast_grpc.models import Linear, SeasonalNaive, Theta, Trend
+from forecast_grpc.models import Ets, Linear, SeasonalNaive, Theta, Trend
 from forecast_grpc.models.residuals import SCORES, ResidualQuantiles
 from forecast_grpc.models.theta import memory
 
@@ -47,6 +47,17 @@ MODELS: Mapping[str, Forecaster] = {
         multiplicative=True,
         pattern=season(12),
         tail=series(memory(12)),
+        residuals=residuals(),
+    ),
+    "ets": Ets(
+        alpha=0.3,
+        beta=0.05,
+        gamma=0.1,
+        phi=0.9,
+        level=100.0,
+        trend=0.2,
+        pattern=season(12, 30.0),
+        tail=series(12),
         residuals=residuals(),
     ),
     "linear": linear(),

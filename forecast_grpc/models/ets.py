@@ -1,0 +1,180 @@
+"""Exponential smoothing with additive errors: one recursion, of which SES, Holt and Holt-Winters are cases."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from forecast_grpc.domain import FloatArray, StoredArray
+from forecast_grpc.models.parameters import scalars, vector
+from forecast_grpc.models.residuals import NAME, ResidualQuantiles
+
+SEASONS = 4
+"""Seasons at the end of a window that tell where in the season it ends."""
+
+MEMORY = 400
+"""Observations of a window that the recursion runs over at most: older ones have no weight left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ets:
+    """ETS(A,A_d,A) in error correction form, with its parts left out where their parameters are 0.
+
+    Hyndman, Koehler, Ord & Snyder 2008, Forecasting with Exponential Smoothing, chapter 2. With the error
+    e = y - (level + phi * trend + season):
+
+        level  <- level + phi * trend + alpha * e
+        trend  <- phi * trend + beta * e
+        season <- season + gamma * e
+
+    SES has beta = trend = 0 and no season, Holt phi = 1 and no season, the damped trend phi < 1, and additive
+    Holt-Winters all of them.
+
+    The model holds the *final* state of training. A window that goes on from there, which its position tells,
+    or that reaches back over it, resumes that state with what is new; steps in between that nobody observed
+    pass without a correction. Of any other window the state starts anew: the level from the window's first
+    season, the pattern from training, turned to where it fits the window best, the trend from training.
+    """
+
+    family: ClassVar[str] = "ets"
+    max_horizon: ClassVar[int | None] = None
+
+    alpha: float
+    """Smoothing parameter of the level, above 0, at most 1."""
+
+    beta: float
+    """Smoothing parameter of the trend, 0 to alpha."""
+
+    gamma: float
+    """Smoothing parameter of the season, 0 to 1 - alpha."""
+
+    phi: float
+    """What damps the trend each step, above 0, at most 1; 1 where it is not damped."""
+
+    level: float
+    """The level at the end of training, in the unit of the observations."""
+
+    trend: float
+    """The trend at the end of training, a step; 0 where there is none."""
+
+    pattern: FloatArray
+    """Seasonal states, shape (season_length,), the one of the step after training first; [0.0] where none."""
+
+    tail: FloatArray
+    """The end of the training series, shape (m,); what it says is in the state."""
+
+    residuals: ResidualQuantiles
+    """Quantiles of the errors."""
+
+    @property
+    def min_length(self) -> int:
+        """One season, or 2 where there is none."""
+        return max(self.pattern.size, 2)
+
+    def forecast(self, window: FloatArray, horizon: int, position: int | None = None) -> FloatArray:
+        """As `Forecaster.forecast`."""
+        level, trend, pattern = self._state_after(window, position)
+        steps = np.arange(1, horizon + 1)
+        damped = steps if self.phi == 1.0 else self.phi * (1.0 - self.phi**steps) / (1.0 - self.phi)
+        path: FloatArray = level + trend * damped + pattern[(steps - 1) % pattern.size]
+        return path
+
+    def _state_after(self, window: FloatArray, position: int | None) -> tuple[float, float, FloatArray]:
+        """Level, trend and the pattern from the next step on, after the window."""
+        if position is not None:
+            known = 1 - position
+            if 0 <= known <= window.size:
+                return self._run(window[known:], self.level, self.trend, self.pattern)
+            if 0 < position - 1 <= window.size:
+                return self._run(window, *self._idle(position - 1))
+        recent = window[-max(MEMORY, 2 * self.pattern.size) :]
+        if position is not None:
+            position += window.size - recent.size
+        return self._run(recent, *self._anew(recent, position))
+
+    def _idle(self, steps: int) -> tuple[float, float, FloatArray]:
+        """The final state after steps that nobody observed."""
+        level, trend = self.level, self.trend
+        for _ in range(steps):
+            trend *= self.phi
+            level += trend
+        return level, trend, np.roll(self.pattern, -steps)
+
+    def _anew(self, window: FloatArray, position: int | None) -> tuple[float, float, FloatArray]:
+        """A state before the window's first step, from the window and the trained pattern."""
+        season_length = self.pattern.size
+        first = min(max(season_length, 4), window.size)
+        if season_length == 1:
+            pattern = self.pattern
+        elif position is not None:
+            pattern = np.roll(self.pattern, -((position - 1) % season_length))
+        else:
+            pattern = self._fitting(window)
+        lag = 0.5 * (first - 1) + 1.0
+        level = float((window[:first] - np.resize(pattern, first)).sum()) / first - self.trend * lag
+        return level, self.trend, pattern
+
+    def _fitting(self, window: FloatArray) -> FloatArray:
+        """The trained pattern, turned so that it fits the window's first step."""
+        season_length = self.pattern.size
+        seasons = min(SEASONS, window.size // season_length)
+        rows = window[-seasons * season_length :].reshape(seasons, season_length)
+        own = (rows - rows.sum(axis=1, keepdims=True) / season_length).sum(axis=0)
+        fit = np.correlate(np.concatenate([self.pattern, self.pattern[:-1]]), own, "valid")
+        # `shift` is where the pattern stands at the start of the last season; go back to the window's start.
+        shift = int(fit.argmax()) - window.size % season_length
+        return np.roll(self.pattern, -(shift % season_length))
+
+    def _run(
+        self, values: FloatArray, level: float, trend: float, pattern: FloatArray
+    ) -> tuple[float, float, FloatArray]:
+        """The recursion over values, shape (n,), n >= 0."""
+        alpha, beta, gamma, phi = self.alpha, self.beta, self.gamma, self.phi
+        states = pattern.tolist()
+        size, place = len(states), 0
+        # Lists of Python floats: numpy's scalars would take ten times as long.
+        for value in values.tolist():
+            trend *= phi
+            level += trend
+            error = value - level - states[place]
+            level += alpha * error
+            trend += beta * error
+            states[place] += gamma * error
+            place += 1
+            if place == size:
+                place = 0
+        return level, trend, np.array(states[place:] + states[:place])
+
+    def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
+        """As `ResidualQuantiles.at`."""
+        return self.residuals.at(levels, horizon)
+
+    def arrays(self) -> dict[str, StoredArray]:
+        """`smoothing` (alpha, beta, gamma, phi), `state` (level, trend), `pattern`, `tail` and the quantiles."""
+        return {
+            "smoothing": np.array([self.alpha, self.beta, self.gamma, self.phi]),
+            "state": np.array([self.level, self.trend]),
+            "pattern": self.pattern,
+            "tail": self.tail,
+            NAME: self.residuals.offsets,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
+        """As `Forecaster.from_arrays`."""
+        alpha, beta, gamma, phi = scalars(arrays, "smoothing", 4)
+        level, trend = scalars(arrays, "state", 2)
+        if not (0.0 < alpha <= 1.0 and 0.0 <= beta <= 1.0 and 0.0 <= gamma <= 1.0 and 0.0 < phi <= 1.0):
+            raise ValueError(f"the smoothing parameters are {alpha}, {beta}, {gamma}, {phi}")
+        return cls(
+            alpha=alpha,
+            beta=beta,
+            gamma=gamma,
+            phi=phi,
+            level=level,
+            trend=trend,
+            pattern=vector(arrays, "pattern"),
+            tail=vector(arrays, "tail"),
+            residuals=ResidualQuantiles.from_arrays(arrays),
+        )

@@ -1,0 +1,132 @@
+"""Exponential smoothing: the recursion, and from which state it goes on."""
+
+import numpy as np
+import pytest
+
+from forecast_grpc.domain import FloatArray
+from forecast_grpc.models import Ets
+from tests.models.examples import residuals, season, series
+
+TRAINED = 120
+HORIZON = 12
+
+
+def ets(**changes: float | FloatArray) -> Ets:
+    """Damped additive Holt-Winters with a season of 12, or what `changes` make of it."""
+    parameters: dict[str, float | FloatArray] = {
+        "alpha": 0.3,
+        "beta": 0.05,
+        "gamma": 0.1,
+        "phi": 0.9,
+        "level": 100.0,
+        "trend": 0.2,
+        "pattern": season(12, 30.0),
+        "tail": series(12),
+    }
+    return Ets(**(parameters | changes), residuals=residuals())  # type: ignore[arg-type]
+
+
+def by_the_book(model: Ets, values: FloatArray, horizon: int) -> list[float]:
+    """The recursion as Hyndman et al. 2008 print it, season by index, from the model's final state."""
+    level, trend, season_length = model.level, model.trend, model.pattern.size
+    states = {index - season_length: float(state) for index, state in enumerate(model.pattern)}
+    for index, value in enumerate(values):
+        before = states[index - season_length]
+        error = value - (level + model.phi * trend + before)
+        level, trend = level + model.phi * trend + model.alpha * error, model.phi * trend + model.beta * error
+        states[index] = before + model.gamma * error
+    count = len(values)
+    return [
+        level
+        + trend * sum(model.phi**power for power in range(1, step + 1))
+        + states[count - season_length + (step - 1) % season_length]
+        for step in range(1, horizon + 1)
+    ]
+
+
+FORMS: dict[str, dict[str, float | FloatArray]] = {
+    "damped Holt-Winters": {},
+    "Holt-Winters": {"phi": 1.0},
+    "Holt": {"phi": 1.0, "gamma": 0.0, "pattern": np.zeros(1)},
+    "SES": {"phi": 1.0, "beta": 0.0, "gamma": 0.0, "trend": 0.0, "pattern": np.zeros(1)},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("count", [0, 1, 5, 12, 30])
+def test_new_observations_run_through_the_recursion(form: str, count: int) -> None:
+    """A window that goes on from training resumes the final state, in every form."""
+    model, window = ets(**FORMS[form]), series(count, seed=3)
+    forecast = model.forecast(window, 2 * HORIZON, position=1)
+    assert forecast == pytest.approx(by_the_book(model, window, 2 * HORIZON), rel=1e-12)
+
+
+def test_what_training_has_seen_counts_once() -> None:
+    """A window that reaches back over training gives what its new part gives."""
+    model, window = ets(), series(50, seed=3)
+    overlapping = np.concatenate([np.full(20, 1e6), window])
+    assert (
+        model.forecast(overlapping, 5, position=-19).tolist()
+        == model.forecast(window, 5, position=1).tolist()
+    )
+
+
+def test_a_window_that_ends_with_training_gives_the_final_state() -> None:
+    """With nothing new the forecast is the state's own: what an empty request gets."""
+    model = ets()
+    assert model.forecast(model.tail, HORIZON, 1 - model.tail.size) == pytest.approx(
+        by_the_book(model, np.array([]), HORIZON)
+    )
+
+
+def test_unobserved_steps_pass() -> None:
+    """Three steps that nobody observed: the trend goes on, damped, and the season turns."""
+    model = ets()
+    later = model.forecast(np.array([100.0, 100.0, 100.0]), 1, position=4)
+    level, trend = model.level, model.trend
+    for _ in range(3):
+        trend *= model.phi
+        level += trend
+    moved = ets(level=level, trend=trend, pattern=np.roll(model.pattern, -3))
+    assert later == pytest.approx(moved.forecast(np.array([100.0, 100.0, 100.0]), 1, position=1))
+
+
+@pytest.mark.parametrize("offset", range(12))
+def test_a_window_from_anywhere_finds_its_season(offset: int) -> None:
+    """Without its position a window is put where the trained pattern fits it best, at any place in the season."""
+    model = ets()
+    path = 100.0 + np.resize(season(12, 30.0), 200)
+    window, ahead = path[offset : offset + 61], path[offset + 61 : offset + 73]
+    assert model.forecast(window, HORIZON) == pytest.approx(ahead, abs=3.0)
+
+
+def test_a_window_far_from_training_starts_anew_in_step() -> None:
+    """A position far from training still tells the place in the season."""
+    model = ets(trend=0.0)
+    path = 500.0 + np.resize(season(12, 30.0), 10_000)
+    forecast = model.forecast(path[5_000:5_060], HORIZON, position=5_001)
+    assert forecast == pytest.approx(path[5_060:5_072], abs=1.0)
+
+
+def test_a_cut_window_keeps_its_place() -> None:
+    """A window longer than what is looked at gives what its end gives, with and without its position."""
+    model = ets()
+    window = series(900)
+    assert model.forecast(window, 5, 5_001).tolist() == model.forecast(window[-400:], 5, 5_501).tolist()
+    assert model.forecast(window, 5).tolist() == model.forecast(window[-400:], 5).tolist()
+
+
+@pytest.mark.parametrize("name", ["smoothing", "state", "pattern", "tail"])
+def test_a_missing_parameter_is_named(name: str) -> None:
+    """Arrays without one of the parameters are refused, by its name."""
+    arrays = dict(ets().arrays())
+    del arrays[name]
+    with pytest.raises(ValueError, match=name):
+        Ets.from_arrays(arrays)
+
+
+def test_smoothing_parameters_must_make_sense() -> None:
+    """A smoothing parameter outside its range is refused."""
+    arrays = dict(ets().arrays()) | {"smoothing": np.array([1.5, 0.0, 0.0, 1.0])}
+    with pytest.raises(ValueError, match="smoothing"):
+        Ets.from_arrays(arrays)
