@@ -47,7 +47,7 @@ def test_every_wire_is_judged_alike(
 ) -> None:
     """Protobuf, JSON and a Python mapping give the same query to the last bit, or blame the same field."""
     fields = {"horizon": horizon, "model_version": version}
-    set_fields = {name: value for name, value in fields.items() if value is not None}
+    set_fields: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     message = ForecastRequest(sequence_data=sequence, quantile_levels=levels, **set_fields)
     body = {"sequence_data": sequence, "quantile_levels": levels} | set_fields
     by_proto = outcome(query_from_proto, message)
