@@ -1,7 +1,7 @@
 """As much of Google Cloud Storage's XML API as a store of models needs, in memory: objects, conditions, lists.
 
-No emulator that installs from a package registry knows conditional writes in this API, which obstore speaks. Written
-after Google's reference of it.
+No emulator that installs from a package registry knows conditional writes in this API, which obstore speaks.
+It follows Google's reference of it.
 """
 
 import hashlib
