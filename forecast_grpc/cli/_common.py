@@ -1,6 +1,7 @@
 """What the commands share: consoles, exit codes, the store option, errors as one sentence."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
@@ -120,6 +121,14 @@ def progress() -> Progress:
     console = notes()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+
+
+def use_one_thread() -> None:
+    """Keeps numpy's algebra to one thread, where numpy is not loaded yet.
+
+    Its threads gain nothing on the small matrices of a fit, and wait for each other where others use the cores.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 StoreOption = Annotated[

@@ -18,6 +18,7 @@ from forecast_grpc.cli._common import (
     print_json,
     progress,
     store_folder,
+    use_one_thread,
 )
 
 
@@ -37,6 +38,7 @@ def demo_store(
     The series are 28 car parks in Birmingham, by the half hour, two series by the month and two by the year. They
     are fitted as `forecast-grpc fit` does it; an interrupted build leaves nothing behind.
     """
+    use_one_thread()
     folder = store_folder(store)
     if not _is_there(folder):
         build_demo_store(folder)
@@ -58,13 +60,14 @@ def build_demo_store(folder: Path | None = None) -> None:
 
     Does nothing where another process finishes it first. Ends the command where it cannot be built.
     """
+    use_one_thread()
     from forecast_grpc import demo
 
     where = folder or store_folder(None)
     try:
         _watch(demo.build(where))
     except OSError as exc:
-        if exc.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+        if exc.errno not in (errno.EEXIST, errno.ENOTEMPTY) or not _is_there(where):
             raise CommandFailed(f"The demo store {where} cannot be built: {exc.strerror}.") from exc
 
 

@@ -18,6 +18,7 @@ from forecast_grpc.cli._common import (
     print_json,
     progress,
     store_to_publish,
+    use_one_thread,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Family(StrEnum):
     SEASONAL_NAIVE = "seasonal_naive"
     THETA = "theta"
     LINEAR = "linear"
+    ETS = "ets"
 
 
 def _column(what: str) -> object:
@@ -80,6 +82,7 @@ def fit(  # noqa: PLR0913 - each is an option of the command.
     Each model is measured by rolling origin: on stretches of the history that it had not seen. A customer whose
     history cannot be fitted is reported, the others are published, and the exit code is 1.
     """
+    use_one_thread()
     from forecast_grpc.cli._outcomes import Summary, guesses, outcome_json
     from forecast_grpc.fit import fit_table
 
@@ -113,11 +116,21 @@ def _read(
     from forecast_grpc.fit import TableError, read_table
 
     try:
+        # The table's reader says at length what the system says in three words.
+        file.open("rb").close()
         return read_table(
             file, customer_column=customer, time_column=time, value_column=value, frequency=frequency
         )
+    except OSError as exc:
+        raise CommandFailed(f"{file} cannot be read: {exc.strerror}.") from exc
     except TableError as exc:
-        raise CommandFailed(f"{exc}.".replace("..", ".")) from exc
+        raise CommandFailed(_sentence(str(exc))) from exc
+
+
+def _sentence(text: str) -> str:
+    """One line with a capital and a full stop; what a file's own names begin with stays as it is."""
+    line = " ".join(text.split()).removesuffix(".") + "."
+    return line[0].upper() + line[1:] if line.startswith(("the ", "there ", "reading ")) else line
 
 
 def _watched(outcomes: "Iterator[FitOutcome]", total: int) -> "Iterator[FitOutcome]":

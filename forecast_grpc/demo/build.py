@@ -47,7 +47,7 @@ def build(folder: Path) -> Iterator[str]:
     """Builds the demo store at `folder`, which must not exist or be empty; yields each customer once it is done.
 
     The folder is there when all of it is there: a build that ends early leaves nothing that could be taken for a
-    store. Raises FileExistsError where another store came to be there meanwhile, and OSError where the disk fails.
+    store. Raises OSError: EEXIST or ENOTEMPTY where another store came to be there meanwhile, else of the disk.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_stale(folder)
