@@ -27,24 +27,26 @@ def fields_of(message: DescriptorProto) -> Iterator[FieldDescriptorProto]:
         yield from fields_of(inner)
 
 
-def without_json_names(file: FileDescriptorProto) -> FileDescriptorProto:
+def with_json_names_as_written(file: FileDescriptorProto) -> FileDescriptorProto:
     """The descriptor as protoc itself compiles it.
 
-    buf writes every field's JSON name into it, protoc none. Python takes two descriptors of one file name for a
-    conflict unless they are equal, so ours has to be the one that a caller's own protoc makes. (No field here
-    has a JSON name other than the usual one; the test of the callers' stubs would show one.)
+    buf writes every field's JSON name into it, protoc those that the proto writes out. Python takes two descriptors
+    of one file name for a conflict unless they are equal, so ours has to be the one that a caller's own protoc
+    makes. Our protos write out every JSON name that differs from the field's name; the test of the callers' stubs
+    shows one that is missing.
     """
     plain = FileDescriptorProto()
     plain.CopyFrom(file)
     for message in plain.message_type:
         for field in fields_of(message):
-            field.ClearField("json_name")
+            if field.json_name == field.name:
+                field.ClearField("json_name")
     return plain
 
 
 def generate(request: CodeGeneratorRequest, folder: Path) -> CodeGeneratorResponse:
     """The modules of the request's files, made in the empty `folder`. Raises SystemExit where protoc fails."""
-    descriptors = FileDescriptorSet(file=map(without_json_names, request.proto_file))
+    descriptors = FileDescriptorSet(file=map(with_json_names_as_written, request.proto_file))
     (folder / "descriptors.binpb").write_bytes(descriptors.SerializeToString())
     out = folder / "out"
     out.mkdir()

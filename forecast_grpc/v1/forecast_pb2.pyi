@@ -21,7 +21,11 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ForecastRequest(_message.Message):
-    """A series to go on from, and how far."""
+    """A series to go on from, and how far.
+
+    JSON names are written out here and below though they are the usual ones: protoc for Python keeps no others, and
+    tools such as grpcurl learn them from a server's reflection.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
