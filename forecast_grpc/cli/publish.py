@@ -41,7 +41,7 @@ def publish(
     if as_json:
         print_json({"customer_id": customer, "model_version": version, "family": model.metadata.family})
     else:
-        output().print(f"{customer} is served by version {version}, a {model.metadata.family} model.")
+        output().print(f"{customer} is served by version {version}, {model.metadata.family}.")
 
 
 def _read(file: Path) -> bytes:

@@ -21,7 +21,7 @@ def file(tmp_path: Path) -> Path:
 def test_publish(run: RunCommand, store: Path, file: Path) -> None:
     """The artefact becomes the customer's next version, under that number, with the same tensors."""
     done = run("publish", "alpha", file, "--store", store)
-    assert (done.code, done.out) == (0, "alpha is served by version 4, a trend model.\n")
+    assert (done.code, done.out) == (0, "alpha is served by version 4, trend.\n")
     published = decode(FolderStore(store).read("alpha").data, "alpha")
     assert published.metadata.model_version == 4
     assert published.metadata.sha256 == decode(file.read_bytes(), "").metadata.sha256
