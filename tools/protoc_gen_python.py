@@ -30,10 +30,10 @@ def fields_of(message: DescriptorProto) -> Iterator[FieldDescriptorProto]:
 def with_json_names_as_written(file: FileDescriptorProto) -> FileDescriptorProto:
     """The descriptor as protoc itself compiles it.
 
-    buf writes every field's JSON name into it, protoc those that the proto writes out. Python takes two descriptors
-    of one file name for a conflict unless they are equal, so ours has to be the one that a caller's own protoc
-    makes. Our protos write out every JSON name that differs from the field's name; the test of the callers' stubs
-    shows one that is missing.
+    buf writes every field's JSON name into it, protoc those that the proto writes out. Python takes two
+    descriptors of one file name for a conflict unless they are equal, so ours has to be the one that a caller's
+    own protoc makes. Our protos write out every JSON name that differs from the field's name; the test of the
+    callers' stubs shows one that is missing.
     """
     plain = FileDescriptorProto()
     plain.CopyFrom(file)
