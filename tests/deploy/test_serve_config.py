@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
@@ -19,6 +20,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from forecast_grpc.cli._cluster import SERVICERS, free_port
 from forecast_grpc.config import APPLICATION_NAME, GRPC_PORT, HTTP_PORT, Settings
+from forecast_grpc.routing.haproxy import PORT_VARIABLES, haproxy_environment
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 from tests import stores
@@ -34,6 +36,13 @@ def config() -> dict[str, Any]:
     """What serve_config.yaml says."""
     read: dict[str, Any] = yaml.safe_load((ROOT / "serve_config.yaml").read_text("utf-8"))
     return read
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder for HAProxy, which refuses a socket whose path is as long as those of pytest's folders."""
+    with TemporaryDirectory(prefix="serve-run-") as folder:
+        yield Path(folder)
 
 
 def test_ray_accepts_it(config: dict[str, Any]) -> None:
@@ -59,33 +68,45 @@ def test_its_args_are_settings(config: dict[str, Any]) -> None:
     assert Settings(**args).model_dump(include=set(args)) == args
 
 
-def test_serve_run_serves_it_and_ends(config: dict[str, Any], tmp_path: Path) -> None:
-    """`serve run` brings up gRPC and HTTP with the tutorial's numbers, and Ctrl-C ends all that it started."""
+@pytest.mark.parametrize("ingress", ["proxy", "haproxy"])
+def test_serve_run_serves_it_and_ends(
+    ingress: str, config: dict[str, Any], tmp_path: Path, short_path: Path
+) -> None:
+    """`serve run` serves gRPC and HTTP, behind HAProxy where its environment says so; Ctrl-C ends it all."""
     store = tmp_path / "store"
     stores.build(store)
     config["http_options"]["port"], config["grpc_options"]["port"] = free_port(), free_port()
     config["applications"][0]["args"] = {"store": str(store), "num_replicas": 1, "num_cpus_per_replica": 0.1}
     changed = tmp_path / "serve_config.yaml"
     changed.write_text(yaml.safe_dump(config))
-    with serve_run(changed) as process:
+    haproxy = ingress == "haproxy"
+    with serve_run(changed, haproxy_settings(short_path) if haproxy else {}) as process:
         url = f"http://127.0.0.1:{config['http_options']['port']}"
         over_http = eventually(lambda: http_forecast(process, url), START_TIMEOUT_S)
         assert over_http == TUTORIAL_FORECAST
         assert grpc_forecast(f"127.0.0.1:{config['grpc_options']['port']}") == TUTORIAL_FORECAST
+        names = {child.name() for child in psutil.Process(process.pid).children(recursive=True)}
+        assert ("haproxy" in names) == haproxy
+
+
+def haproxy_settings(folder: Path) -> dict[str, str]:
+    """The environment of docs/deploy-ray.md, with ports that are free."""
+    return {**haproxy_environment(folder), **{name: str(free_port()) for name in PORT_VARIABLES}}
 
 
 @contextmanager
-def serve_run(config: Path) -> Iterator[subprocess.Popen[bytes]]:
+def serve_run(config: Path, settings: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """`serve run` in a session of its own, on a Ray of its own; ended by Ctrl-C."""
     command = [str(Path(sys.executable).with_name("serve")), "run", "--address", "local", str(config)]
     ours = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "FORECAST_"))}
-    environment = ours | {"RAY_USAGE_STATS_ENABLED": "0"}
+    environment = ours | settings | {"RAY_USAGE_STATS_ENABLED": "0"}
     with (config.parent / "serve_run.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
     try:
         yield process
     finally:
-        stop(process)
+        if process.poll() is None:
+            stop(process)
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
