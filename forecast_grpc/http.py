@@ -2,7 +2,6 @@
 
 import uuid
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -11,7 +10,7 @@ from fastapi_offline import FastAPIOffline
 from ray import serve
 from starlette.exceptions import HTTPException
 
-from forecast_grpc import wire
+from forecast_grpc import __version__, wire
 from forecast_grpc.config import DISTRIBUTION
 from forecast_grpc.domain import ForecastQuery
 from forecast_grpc.engine import Call, Engine
@@ -44,9 +43,7 @@ _CUSTOMER_PARAMETER = {
 
 def build_app(engine: Engine) -> FastAPI:
     """The HTTP application of a replica."""
-    app = FastAPIOffline(
-        redoc_url=None, title=DISTRIBUTION, version=version(DISTRIBUTION), description=_DESCRIPTION
-    )
+    app = FastAPIOffline(redoc_url=None, title=DISTRIBUTION, version=__version__, description=_DESCRIPTION)
     app.add_exception_handler(HTTPException, _no_such_route)
 
     async def forecast(request: Request) -> JSONResponse:

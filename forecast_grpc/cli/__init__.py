@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from forecast_grpc import __version__
 from forecast_grpc.cli import models
 from forecast_grpc.cli._common import Commands
 from forecast_grpc.cli.demo_store import demo_store
@@ -38,9 +39,7 @@ app.add_typer(models.app, name="models")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"forecast-grpc {version('forecast-grpc')}")
+        typer.echo(f"forecast-grpc {__version__}")
         raise typer.Exit
 
 
