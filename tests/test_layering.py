@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "forecast_grpc"
 
-VALUES = {"domain", "errors", "timeline"}
+VALUES = {"__version__", "domain", "errors", "timeline"}
 CORE = VALUES | {"artefact", "config", "customer", "forecasting", "loading", "models", "store", "telemetry"}
 EVERYTHING = CORE | {"demo", "engine", "fit", "http", "routing", "service", "v1", "wire"}
 
