@@ -7,6 +7,7 @@ and the ingress mode is a matter of that environment.
 import logging
 import math
 import os
+import random
 import signal
 import socket
 import tempfile
@@ -31,6 +32,9 @@ SERVICERS = (
     "grpc_health.v1.health_pb2_grpc.add_HealthServicer_to_server",
 )
 """Import paths of the gRPC services that Ray Serve is to offer, for `grpc_servicer_functions`."""
+
+FREE_PORTS = range(20_000, 30_000)
+"""Where free ports are looked for: above Ray's workers, below the replicas' ports and the ephemeral ones."""
 
 READY_TIMEOUT_S = 60.0
 """How long the ingress may take to find the replicas once they are up, in seconds."""
@@ -138,11 +142,15 @@ def require_free_port(host: str, port: int) -> None:
 
 
 def free_port() -> int:
-    """A port that nothing listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nothing listens on at this moment.
+
+    Below those that the system hands out by itself: of these, one that was free a second ago may be Ray's by now.
+    """
+    for port in random.sample(FREE_PORTS, len(FREE_PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            return port
+    raise CommandFailed("There is no free port left on this machine.")
 
 
 def wait_until_serving(address: str, timeout_s: float) -> None:
@@ -190,6 +198,7 @@ def _start_ray(settings: Settings, endpoints: Endpoints) -> Callable[[], None]:
 
 
 def _start_service(settings: Settings, endpoints: Endpoints) -> None:
+    import ray
     from ray import serve
     from ray.serve.config import HTTPOptions, gRPCOptions
 
@@ -198,11 +207,16 @@ def _start_service(settings: Settings, endpoints: Endpoints) -> None:
     # Serve tells here where it listens, which `ready` says better.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
 
-    serve.start(
-        http_options=HTTPOptions(host=endpoints.host, port=endpoints.http_port),
-        grpc_options=gRPCOptions(port=endpoints.grpc_port, grpc_servicer_functions=list(SERVICERS)),
-    )
-    serve.run(app(settings), name=APPLICATION_NAME)
+    try:
+        serve.start(
+            http_options=HTTPOptions(host=endpoints.host, port=endpoints.http_port),
+            grpc_options=gRPCOptions(port=endpoints.grpc_port, grpc_servicer_functions=list(SERVICERS)),
+        )
+        serve.run(app(settings), name=APPLICATION_NAME)
+    except (ray.exceptions.RayError, RuntimeError) as exc:
+        # Ray's message is a remote traceback, of which the last line says what happened.
+        reason = (str(exc).strip().splitlines() or ["no reason given"])[-1]
+        raise CommandFailed(f"Ray Serve did not start: {reason} Its logs are in {_cluster().logs}.") from exc
 
 
 def _cluster() -> Cluster:
