@@ -244,7 +244,11 @@ def unpack(status_bytes: bytes) -> dict[str, Any]:
 
 
 def _http_outcome(response: httpx.Response) -> Outcome:
-    body = response.json()
+    if response.headers.get("content-type", "").startswith("application/json"):
+        body = response.json()
+    else:
+        # Not ours: the ingress says so where it has no replica to ask.
+        body = {"error": {"status": "UNKNOWN", "message": response.text}}
     error = body.get("error", {})
     details = {detail["@type"].rpartition(".")[2]: detail for detail in error.get("details", ())}
     retry = details.get("RetryInfo", {}).get("retryDelay")

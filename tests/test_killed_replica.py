@@ -1,0 +1,65 @@
+"""A replica is killed: the service answers for all customers again, in both ingress modes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests import stores
+from tests.conftest import INGRESS_MODES
+from tests.service import RunningService, eventually, serving
+from tests.stores import MANY
+
+REPLICAS = 3
+
+
+@pytest.fixture(scope="module", params=INGRESS_MODES)
+def fleet(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningService]:
+    """Three replicas of their own: the service that other tests share is left alone."""
+    store: Path = tmp_path_factory.mktemp("fleet") / "store"
+    stores.build(store)
+    options = ("--num-replicas", str(REPLICAS), "--set", "num_cpus_per_replica=0.1")
+    with serving(store, request.param, *options) as running:
+        yield running
+
+
+def test_a_killed_replica_is_survived(fleet: RunningService, capsys: pytest.CaptureFixture[str]) -> None:
+    """All customers are answered again, each by one replica over both protocols, by three replicas in all."""
+    before = eventually(lambda: settled(fleet))
+    victim = replica_processes(fleet)[0]
+    victim.kill()
+    victim.wait(30)
+    after = eventually(lambda: settled(fleet), timeout_s=150)
+    survivors = [customer for customer, replica in before.items() if replica in after.values()]
+    moved = [customer for customer in survivors if before[customer] != after[customer]]
+    with capsys.disabled():
+        print(  # noqa: T201 - how many moved is what an operator wants to know of an upgrade
+            f"\n{fleet.ingress}: a killed replica moved {len(moved)} of the {len(survivors)} customers of the "
+            f"surviving replicas, and all {len(before) - len(survivors)} of its own"
+        )
+
+
+def settled(service: RunningService) -> dict[str, str]:
+    """Each customer's replica, once it is one and the same twice over both protocols; empty until then."""
+    where: dict[str, str] = {}
+    for _ in range(2):
+        for customer in MANY:
+            for ask in (service.grpc, service.http):
+                try:
+                    outcome = ask(None, customer)
+                except httpx.HTTPError:
+                    return {}
+                replica = outcome.metadata.get("forecast-replica", "")
+                if outcome.code != "OK" or where.setdefault(customer, replica) != replica:
+                    return {}
+    return where if len(set(where.values())) == REPLICAS else {}
+
+
+def replica_processes(service: RunningService) -> list[psutil.Process]:
+    """The processes of the replicas, by the names that Ray gives them."""
+    children = psutil.Process(service.process.pid).children(recursive=True)
+    return [child for child in children if " ".join(child.cmdline()).startswith("ray::ServeReplica")]
