@@ -20,9 +20,10 @@ doubles = st.floats(allow_nan=True, allow_infinity=True, width=64)
 
 
 def same(one: ForecastQuery, other: ForecastQuery) -> bool:
-    """Whether two queries are equal, NaN included, to the last bit."""
-    fields = ("horizon", "quantile_levels", "model_version")
-    return one.sequence.tobytes() == other.sequence.tobytes() and all(
+    """Whether two queries are equal to the last bit; a NaN is any NaN, since JSON has but one."""
+    fields = ("horizon", "quantile_levels", "start_time", "model_version")
+    values = [np.where(np.isnan(query.sequence), np.nan, query.sequence) for query in (one, other)]
+    return values[0].tobytes() == values[1].tobytes() and all(
         getattr(one, name) == getattr(other, name) for name in fields
     )
 
