@@ -8,7 +8,12 @@ from typing import Any
 
 import grpc
 from fastapi import FastAPI
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2 import (  # type: ignore[attr-defined]  # types-grpcio has no List yet
+    HealthCheckRequest,
+    HealthCheckResponse,
+    HealthListRequest,
+    HealthListResponse,
+)
 from ray import serve
 from ray.serve.grpc_util import RayServegRPCContext
 
@@ -82,6 +87,14 @@ class ForecastingService(_Doors):
         grpc_context.set_details("There is no such service here.")
         return HealthCheckResponse()
 
+    async def List(  # noqa: N802 - the RPC's name
+        self,
+        request: HealthListRequest,  # noqa: ARG002 - it has no fields
+        grpc_context: RayServegRPCContext,  # noqa: ARG002 - Ray passes it to every RPC of this signature
+    ) -> HealthListResponse:
+        """The state of the server ("") and of each of its services."""
+        return HealthListResponse(statuses=dict.fromkeys(_SERVICES, _SERVING))
+
     async def Watch(  # noqa: N802 - the RPC's name
         self,
         request: HealthCheckRequest,
@@ -102,7 +115,7 @@ class ForecastingService(_Doors):
         if len(args) != 1:
             return await super().__call__(*args)  # type: ignore[misc]  # what Ray's decorator made of `_Doors`
         request = args[0]
-        if not isinstance(request, Mapping):
+        if isinstance(request, ForecastRequest):
             return await self.Forecast(request)
         call = self._call(None)
         decode = partial(wire.query_from_mapping, request, self.engine.limits)

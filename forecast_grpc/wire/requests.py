@@ -4,14 +4,15 @@ Both wires come together in `_judged`, so that a request is judged the same whic
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Literal, TypeVar
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, ConfigDict, FailFast, Strict, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, FailFast, Strict, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from forecast_grpc.domain import FloatArray, ForecastQuery, RequestLimits
 from forecast_grpc.errors import FieldViolation, RequestInvalid
@@ -27,6 +28,16 @@ MAX_FIELD_LENGTH = 64
 
 MAX_VIOLATIONS = 20
 """Fields at fault that one error names at most: a caller mends the first few."""
+
+
+def _not_a_number(value: object) -> object:
+    """Refuses what pydantic would take for seconds, or for milliseconds if it is large, since 1970."""
+    if isinstance(value, datetime) or (isinstance(value, str) and _RFC3339_START.match(value)):
+        return value
+    raise PydanticCustomError("start_time", "must be a time by RFC 3339, such as 2026-01-31T00:00:00Z")
+
+
+_RFC3339_START = re.compile(r"\d{4}-", re.ASCII)
 
 
 class ForecastBody(BaseModel):
@@ -53,7 +64,7 @@ class ForecastBody(BaseModel):
     quantile_levels: Annotated[list[Annotated[float, Strict()]], FailFast()] = []
     """Quantile levels to forecast too, each above 0 and below 1."""
 
-    start_time: AwareDatetime | None = None
+    start_time: Annotated[AwareDatetime, BeforeValidator(_not_a_number)] | None = None
     """The time of the first observation, RFC 3339 with an offset or `Z`. The answer then says when it starts."""
 
     model_version: Annotated[int, Strict()] | None = None
@@ -77,9 +88,24 @@ def query_from_json(body: bytes, limits: RequestLimits) -> ForecastQuery:
     return _parsed(ForecastBody.model_validate_json, body, limits)
 
 
-def query_from_mapping(request: Mapping[str, object], limits: RequestLimits) -> ForecastQuery:
-    """The query of a Python caller, a mapping with the fields of the JSON body. Raises RequestInvalid."""
-    return _parsed(ForecastBody.model_validate, request, limits)
+def query_from_mapping(request: object, limits: RequestLimits) -> ForecastQuery:
+    """The query of a Python caller, a mapping with the fields of the JSON body. Raises RequestInvalid.
+
+    What has a `tolist` stands for the plain values that it gives: numpy's arrays and numbers, pandas' series.
+    """
+    if not isinstance(request, Mapping):
+        raise RequestInvalid.of(
+            "body", "must be a mapping with the fields of the JSON body, or a ForecastRequest"
+        )
+    plain = {name: _plain(value) for name, value in request.items()}
+    return _parsed(ForecastBody.model_validate, plain, limits)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return [item.tolist() if isinstance(item, np.generic) else item for item in value]
+    tolist: Callable[[], object] | None = getattr(value, "tolist", None)
+    return value if tolist is None else tolist()
 
 
 def _parsed(parse: Callable[[T], ForecastBody], request: T, limits: RequestLimits) -> ForecastQuery:

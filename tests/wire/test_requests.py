@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from forecast_grpc.domain import ForecastQuery, RequestLimits
 from forecast_grpc.errors import RequestInvalid
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest
-from forecast_grpc.wire import query_from_json, query_from_mapping, query_from_proto
+from forecast_grpc.wire import ForecastBody, query_from_json, query_from_mapping, query_from_proto
 
 LIMITS = RequestLimits(max_sequence_length=20, max_horizon=50, max_quantile_levels=3)
 
@@ -81,10 +82,98 @@ def test_missing_observations_in_json(missing: str) -> None:
     assert math.isnan(query.sequence[1])
 
 
-@pytest.mark.parametrize("values", [(1, 2.5), np.array([1, 2.5]), [np.float64(1), np.float32(2.5)]])
+@pytest.mark.parametrize(
+    "values",
+    [
+        (1, 2.5),
+        np.array([1, 2.5]),
+        np.array([1, 2.5], dtype=np.float32),
+        np.array([[0, 1], [0, 2.5]])[:, 1],
+        [np.float64(1), np.float32(2.5)],
+        [np.int64(1), 2.5],
+    ],
+    ids=repr,
+)
 def test_a_handles_caller_may_send_arrays(values: Any) -> None:
-    """From Python a sequence may be a tuple, an array or numpy's numbers."""
+    """From Python a sequence may be a tuple, an array of any kind of number, or hold numpy's numbers."""
     assert query_from_mapping({"sequence_data": values}, LIMITS).sequence.tolist() == [1, 2.5]
+
+
+def test_a_handles_caller_may_send_numpys_numbers() -> None:
+    """Every field may come from numpy, and a masked value is a missing one."""
+    query = query_from_mapping(
+        {
+            "sequence_data": np.ma.masked_array([1.0, 7.0], [False, True]),
+            "horizon": np.int64(3),
+            "quantile_levels": np.array([0.1, 0.9]),
+            "model_version": np.int32(2),
+        },
+        LIMITS,
+    )
+    assert query.sequence[0] == 1
+    assert math.isnan(query.sequence[1])
+    assert (query.horizon, query.quantile_levels, query.model_version) == (3, (0.1, 0.9), 2)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.ones((2, 2)),
+        np.float64(1.0),
+        np.array([True]),
+        np.array(["1"]),
+        np.array([1j]),
+        np.array(["2026-01-01"], dtype="datetime64[D]"),
+        [[1.0]],
+        [10**400],
+        3,
+        None,
+    ],
+    ids=repr,
+)
+def test_what_is_no_sequence_of_numbers_is_refused(values: Any) -> None:
+    """Tables, single numbers, truth values, texts and times are refused in Python as they are in JSON."""
+    field = outcome(query_from_mapping, {"sequence_data": values})
+    assert isinstance(field, str)
+    assert field.startswith("sequence_data")
+
+
+@given(
+    request=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.datetimes(),
+        lambda inner: (
+            st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.integers(), inner, max_size=3)
+        ),
+    ).map(lambda value: {"start_time": value, "sequence_data": [1.0]})
+    | st.dictionaries(st.sampled_from([*ForecastBody.model_fields, 1, "\ud800"]), st.integers() | st.floats())
+    | st.lists(st.floats())
+)
+def test_any_python_value_is_a_request_or_refused(request: Any) -> None:
+    """Whatever a handle's caller passes, the only error is RequestInvalid, with a field."""
+    assert outcome(query_from_mapping, request)
+
+
+@pytest.mark.parametrize("number", ["1700000000", '"1700000000"', "1.5", "true", '""'])
+def test_a_number_is_no_time(number: str) -> None:
+    """Seconds or milliseconds since when? Nobody has to guess: a time is RFC 3339."""
+    body = f'{{"sequence_data": [1], "start_time": {number}}}'.encode()
+    assert outcome(query_from_json, body) == "start_time"
+
+
+@given(time=st.datetimes(timezones=st.timezones()))
+def test_times_arrive_alike(time: datetime) -> None:
+    """RFC 3339 with any offset, a Python time and a Timestamp name the same instant."""
+    instant = time.astimezone(UTC) if 1 < time.year < 9999 else time.replace(tzinfo=UTC)
+    message = ForecastRequest(sequence_data=[1.0])
+    message.start_time.FromDatetime(instant)
+    body = {"sequence_data": [1.0], "start_time": instant.isoformat()}
+    queries = [
+        outcome(query_from_proto, message),
+        outcome(query_from_mapping, body),
+        outcome(query_from_mapping, body | {"start_time": instant}),
+        outcome(query_from_json, json.dumps(body).encode()),
+    ]
+    assert [isinstance(query, ForecastQuery) and query.start_time for query in queries] == [instant] * 4
 
 
 def test_an_error_stays_short() -> None:
