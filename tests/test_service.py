@@ -350,6 +350,9 @@ def test_is_healthy(service: RunningService, name: str) -> None:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         reply = stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=20)
         assert reply.status == health_pb2.HealthCheckResponse.SERVING
+        everything = health_pb2.HealthListRequest()  # type: ignore[attr-defined]  # types-grpcio has no List yet
+        listed = stub.List(everything, timeout=20).statuses
+        assert listed[name].status == health_pb2.HealthCheckResponse.SERVING
         watch = stub.Watch(health_pb2.HealthCheckRequest(service=name), timeout=20)
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         watch.cancel()

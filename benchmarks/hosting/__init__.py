@@ -11,9 +11,9 @@ from forecast_grpc.cli._cluster import (
     SERVICERS,
     Endpoints,
     IngressMode,
+    _end,
     _set_environment,
     _start_ray,
-    _stop_children,
     free_port,
 )
 from forecast_grpc.config import APPLICATION_NAME, Settings
@@ -28,7 +28,7 @@ def host(module: str, grpc_port: int, ingress: IngressMode) -> None:
         # A short name: Ray puts a socket far below it, and the path of a socket is limited.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         _set_environment(ingress, folder)
-        stack.callback(_stop_children)
+        stack.callback(_end, [])
         signal.signal(signal.SIGINT, signal.default_int_handler)
         stack.callback(_start_ray(Settings.model_validate({}), endpoints))
         # Ray has put its own handler in place, which dies without cleaning up.

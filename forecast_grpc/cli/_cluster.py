@@ -11,13 +11,14 @@ import random
 import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import psutil
@@ -40,6 +41,7 @@ READY_TIMEOUT_S = 60.0
 """How long the ingress may take to find the replicas once they are up, in seconds."""
 
 _POLL_S = 0.05
+_NOTICE_S = 1.0
 
 STOP_TIMEOUT_S = 5.0
 """How long processes have to end on their own before they are killed, in seconds."""
@@ -72,6 +74,32 @@ class Endpoints:
     """For Prometheus: `GET /metrics`."""
 
 
+class Stopped:
+    """Turns SIGINT and SIGTERM into KeyboardInterrupt, and remembers them.
+
+    An exception that a signal handler raises is lost where the interpreter is in a finaliser or a callback just
+    then; what was remembered is not.
+    """
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def install(self) -> None:
+        """Handles both signals from now on, whatever handled them before."""
+        signal.signal(signal.SIGINT, self._handle)
+        signal.signal(signal.SIGTERM, self._handle)
+
+    def wait(self) -> NoReturn:
+        """Raises KeyboardInterrupt when a signal has come, or at once if one has."""
+        while not self._event.wait(_NOTICE_S):
+            pass
+        raise KeyboardInterrupt
+
+    def _handle(self, _number: int, _frame: object) -> None:
+        self._event.set()
+        raise KeyboardInterrupt
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     """A Ray cluster that is running."""
@@ -81,6 +109,9 @@ class Cluster:
 
     logs: Path
     """The folder of Ray Serve's logs, and of ours beside them."""
+
+    stopped: "Stopped"
+    """Waits for SIGINT or SIGTERM."""
 
 
 def haproxy_available() -> bool:
@@ -109,22 +140,25 @@ def running(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="forecast-grpc-")))
         _set_environment(ingress, folder)
-        stack.callback(_stop_children)
+        stopped, started = Stopped(), list[psutil.Process]()
+        stack.callback(_end, started)
         try:
             # A shell that starts us in the background has SIGINT ignored.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            stopped.install()
             progress("starting Ray")
             stack.callback(_start_ray(settings, endpoints))
             # Ray has put its own handler in place, which dies without cleaning up.
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            stopped.install()
             progress("starting the replicas")
             _start_service(settings, endpoints)
             progress("waiting for the ingress")
             wait_until_serving(f"{endpoints.host}:{endpoints.grpc_port}", READY_TIMEOUT_S)
-            yield _cluster()
+            yield _cluster(stopped)
         finally:
             # A second Ctrl-C must not leave half of the processes behind.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            # While the raylet lives: what it started goes to another parent when it ends.
+            started += psutil.Process().children(recursive=True)
             progress("stopping")
 
 
@@ -216,22 +250,26 @@ def _start_service(settings: Settings, endpoints: Endpoints) -> None:
     except (ray.exceptions.RayError, RuntimeError) as exc:
         # Ray's message is a remote traceback, of which the last line says what happened.
         reason = (str(exc).strip().splitlines() or ["no reason given"])[-1]
-        raise CommandFailed(f"Ray Serve did not start: {reason} Its logs are in {_cluster().logs}.") from exc
+        raise CommandFailed(f"Ray Serve did not start: {reason} Its logs are in {_logs()}.") from exc
 
 
-def _cluster() -> Cluster:
+def _cluster(stopped: Stopped) -> Cluster:
     import ray
+
+    return Cluster(address=ray.get_runtime_context().gcs_address, logs=_logs(), stopped=stopped)
+
+
+def _logs() -> Path:
     from ray._private import worker
 
     # There is no public way to ask where the logs are, and Ray's types know of no node.
     node: Any = worker._global_node  # noqa: SLF001
-    logs = Path(node.get_logs_dir_path()) / "serve"
-    return Cluster(address=ray.get_runtime_context().gcs_address, logs=logs)
+    return Path(node.get_logs_dir_path()) / "serve"
 
 
-def _stop_children() -> None:
-    """Ends every process that is still ours, by its id: HAProxy and replicas may outlive the raylet."""
-    children = psutil.Process().children(recursive=True)
+def _end(started: list[psutil.Process]) -> None:
+    """Ends every process that is still there of those that were started, by its id: some outlive the raylet."""
+    children = set(started) | set(psutil.Process().children(recursive=True))
     _, alive = psutil.wait_procs(children, timeout=STOP_TIMEOUT_S)
     for process in alive:
         process.kill()

@@ -1,6 +1,5 @@
 """`forecast-grpc serve`: the service on this machine, in the foreground."""
 
-import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,7 +68,7 @@ def serve(  # noqa: PLR0913 - its options are many, and each is a parameter
             status.stop()
             _print_ready(settings, endpoints, cluster)
             ready = True
-            threading.Event().wait()
+            cluster.stopped.wait()
     except KeyboardInterrupt:
         notes().print("Stopped.")
         raise typer.Exit(0 if ready else _INTERRUPTED) from None
