@@ -22,6 +22,9 @@ from typing import ClassVar
 DOMAIN = "forecast-grpc"
 """The `domain` of every `google.rpc.ErrorInfo` that we send."""
 
+MAX_REQUEST_ID_LENGTH = 128
+"""Characters of a request id that an error repeats: it may be the caller's own, and of any length."""
+
 
 class Code(IntEnum):
     """The gRPC status codes that we use, by their numbers on the wire."""
@@ -191,6 +194,7 @@ class InternalError(ForecastError):
     reason = "INTERNAL"
 
     def __init__(self, request_id: str) -> None:
+        request_id = request_id[:MAX_REQUEST_ID_LENGTH]
         super().__init__(
             f"The server failed to answer. Report this with the request id {request_id}.",
             metadata={"request_id": request_id},

@@ -3,14 +3,17 @@
 import json
 import pickle
 from collections.abc import Iterator
+from typing import Any
 
+import grpc
 import pytest
 from google.rpc import status_pb2
 
 from forecast_grpc import errors
-from forecast_grpc.errors import Code, FieldViolation, ForecastError, InternalError
+from forecast_grpc.errors import Code, FieldViolation, ForecastError, InternalError, RequestInvalid
 from forecast_grpc.v1.error_reason_pb2 import ErrorReason
 from forecast_grpc.wire import error_to_json, error_to_status
+from forecast_grpc.wire.failures import MAX_STATUS_BYTES
 from tests.service import unpack
 
 TABLE = {
@@ -99,3 +102,51 @@ def test_an_internal_error_says_nothing_but_its_request() -> None:
     """A fixed sentence and the request id."""
     message = "The server failed to answer. Report this with the request id some-id."
     assert InternalError("some-id").message == message
+
+
+def test_long_details_are_cut_to_what_trailing_metadata_holds() -> None:
+    """Of too many violations the first go over gRPC; code, reason and message are whole."""
+    violations = tuple(FieldViolation(field=f"field-{n}", description="x" * 200) for n in range(100))
+    error = RequestInvalid("It went wrong.", violations=violations)
+    packed = error_to_status(error)
+    assert 1_000 < len(packed) <= MAX_STATUS_BYTES
+    details = unpack(packed)
+    sent = details["BadRequest"].field_violations
+    assert [each.field for each in sent] == [f"field-{n}" for n in range(len(sent))]
+    assert details["ErrorInfo"].reason == "REQUEST_INVALID"
+    assert status_pb2.Status.FromString(packed).message == error.message
+
+
+def test_a_long_request_id_is_cut_in_an_error() -> None:
+    """A caller may send a request id of kilobytes; an internal error, which repeats it, stays short."""
+    assert len(error_to_status(InternalError("r" * 8_000))) < 1_000
+
+
+async def test_the_largest_details_arrive() -> None:
+    """A gRPC client with default limits gets as much as we send at most, beside a message and provenance."""
+    violations = tuple(FieldViolation(field=f"field-{n}", description="x" * 50) for n in range(1_000))
+    packed = error_to_status(RequestInvalid("It went wrong.", violations=violations))
+    sent = (("forecast-replica", "r" * 64), ("request_id", "i" * 128), ("grpc-status-details-bin", packed))
+
+    async def fail(_request: bytes, context: Any) -> bytes:
+        context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
+        context.set_details("m" * 1_000)
+        context.set_trailing_metadata(sent)
+        return b""
+
+    server = grpc.aio.server()
+    handlers = {"Call": grpc.unary_unary_rpc_method_handler(fail)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Service", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call: Any = channel.unary_unary("/test.Service/Call", bytes, bytes)
+            for _ in range(20):  # Between its two limits a client throws dice.
+                with pytest.raises(grpc.aio.AioRpcError) as error:
+                    await call(b"", timeout=20)
+                assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+                metadata: Any = error.value.trailing_metadata()
+                assert dict(metadata)["grpc-status-details-bin"] == packed
+    finally:
+        await server.stop(None)

@@ -7,14 +7,27 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from pydantic import BaseModel, ConfigDict
 
-from forecast_grpc.errors import DOMAIN, ForecastError
+from forecast_grpc.errors import DOMAIN, FieldViolation, ForecastError
 
 _TYPE = "type.googleapis.com/google.rpc."
 
 
+MAX_STATUS_BYTES = 4_096
+"""Bytes of `grpc-status-details-bin` at most. All trailing metadata together, the caller's request id among it, must
+stay below 8 KiB: above, gRPC clients drop the answer and report RESOURCE_EXHAUSTED in its place."""
+
+
 def error_to_status(error: ForecastError) -> bytes:
-    """The serialised `google.rpc.Status` of an error, for `grpc-status-details-bin`."""
-    return _status(error).SerializeToString()
+    """The serialised `google.rpc.Status` of an error, for `grpc-status-details-bin`.
+
+    Of too many field violations for `MAX_STATUS_BYTES` the first ones go in.
+    """
+    violations = error.violations
+    status = _status(error, violations)
+    while status.ByteSize() > MAX_STATUS_BYTES and violations:
+        violations = violations[: len(violations) // 2]
+        status = _status(error, violations)
+    return status.SerializeToString()
 
 
 class ErrorDetails(BaseModel):
@@ -66,16 +79,16 @@ def error_to_json(error: ForecastError) -> dict[str, Any]:
     }
 
 
-def _status(error: ForecastError) -> status_pb2.Status:
+def _status(error: ForecastError, violations: tuple[FieldViolation, ...]) -> status_pb2.Status:
     status = status_pb2.Status(code=error.code, message=error.message)
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     _add(status, info)
-    if error.violations:
-        violations = [
+    if violations:
+        fields = [
             error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
-            for v in error.violations
+            for v in violations
         ]
-        _add(status, error_details_pb2.BadRequest(field_violations=violations))
+        _add(status, error_details_pb2.BadRequest(field_violations=fields))
     if error.retry_after_s is not None:
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(round(error.retry_after_s * 1e9))
