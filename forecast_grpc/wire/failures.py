@@ -11,10 +11,9 @@ from forecast_grpc.errors import DOMAIN, FieldViolation, ForecastError
 
 _TYPE = "type.googleapis.com/google.rpc."
 
-
 MAX_STATUS_BYTES = 4_096
-"""Bytes of `grpc-status-details-bin` at most. All trailing metadata together, the caller's request id among it, must
-stay below 8 KiB: above, gRPC clients drop the answer and report RESOURCE_EXHAUSTED in its place."""
+"""Bytes of `grpc-status-details-bin` at most. All trailing metadata, the caller's request id among it, must stay
+below 8 KiB together: above, gRPC clients drop the answer and report RESOURCE_EXHAUSTED in its place."""
 
 
 def error_to_status(error: ForecastError) -> bytes:
