@@ -34,8 +34,14 @@ SERVICERS = (
 )
 """Import paths of the gRPC services that Ray Serve is to offer, for `grpc_servicer_functions`."""
 
-FREE_PORTS = range(20_000, 30_000)
+FREE_PORTS = range(20_000, 24_000)
 """Where free ports are looked for: above Ray's workers, below the replicas' ports and the ephemeral ones."""
+
+BLOCK = 100
+"""Ports that the replicas of a service on this machine have for each protocol."""
+
+HTTP_BLOCKS, GRPC_BLOCKS = range(24_000, 28_000, BLOCK), range(28_000, 32_000, BLOCK)
+"""First ports of the blocks that a service may take for its replicas."""
 
 READY_TIMEOUT_S = 60.0
 """How long the ingress may take to find the replicas once they are up, in seconds."""
@@ -187,6 +193,15 @@ def free_port() -> int:
     raise CommandFailed("There is no free port left on this machine.")
 
 
+def _free_block(firsts: range) -> int:
+    """The first port of a block that nobody uses: the replicas of a service take its ports from there on."""
+    for first in random.sample(firsts, len(firsts)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", first))
+            return first
+    raise CommandFailed("There are no free ports for replicas left on this machine.")
+
+
 def wait_until_serving(address: str, timeout_s: float) -> None:
     """Returns when the service answers its health check. Raises CommandFailed where it does not in time."""
     deadline = time.monotonic() + timeout_s
@@ -210,6 +225,10 @@ def _set_environment(ingress: IngressMode, folder: Path) -> None:
         return
     for name, value in haproxy_environment(folder).items():
         os.environ.setdefault(name, value)
+    # Replicas open their ports with SO_REUSEPORT: two services on the same ones would get each other's requests.
+    for protocol, first in (("HTTP", _free_block(HTTP_BLOCKS)), ("GRPC", _free_block(GRPC_BLOCKS))):
+        os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MIN_{protocol}_PORT", str(first))
+        os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MAX_{protocol}_PORT", str(first + BLOCK))
     for name in PORT_VARIABLES:
         # Any free port will do, so that several services can live on one machine.
         os.environ.setdefault(name, str(free_port()))
