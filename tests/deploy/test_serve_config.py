@@ -28,7 +28,7 @@ from tests.service import TUTORIAL_FORECAST, TUTORIAL_SEQUENCE, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 150.0
-STOP_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 150.0
 
 
 @pytest.fixture
