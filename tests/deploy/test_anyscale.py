@@ -1,6 +1,7 @@
 """service.yaml is what Anyscale's own command accepts, and names what is really there."""
 
 import re
+import tomllib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,16 @@ from typing import Any
 import pytest
 import yaml
 from anyscale.service.models import ServiceConfig
-from anyscale.utils.runtime_env import parse_requirements_file
+from packaging.specifiers import SpecifierSet
 
+import forecast_grpc
 from forecast_grpc.cli._cluster import SERVICERS
 from forecast_grpc.config import APPLICATION_NAME, Settings
 from forecast_grpc.v1 import forecast_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE = ROOT / "service.yaml"
+CONTAINERFILE = (ROOT / "deploy" / "anyscale" / "Containerfile").read_text("utf-8")
 
 
 @pytest.fixture
@@ -74,24 +77,32 @@ def test_its_servicers_are_those_of_serve(config: dict[str, Any]) -> None:
     assert set(config["grpc_options"]["service_names"]) == ours | {"grpc.health.v1.Health"}
 
 
-def test_its_image_has_the_locked_ray_and_python(config: dict[str, Any]) -> None:
-    """The image's Ray is the one in requirements.txt, and its Python is one that the package supports."""
+def test_its_image_is_that_of_this_version(config: dict[str, Any]) -> None:
+    """The image is named after the version that is in it."""
+    assert config["image_uri"].endswith(f"/forecast-grpc:{forecast_grpc.__version__}")
+
+
+def test_its_code_comes_with_the_image_alone(config: dict[str, Any]) -> None:
+    """No working_dir and no requirements: the gRPC proxies would not see them, and replicas would see two."""
+    assert not {"working_dir", "py_modules", "requirements", "containerfile"} & set(config)
+    assert not any("runtime_env" in application for application in config["applications"])
+
+
+def test_the_image_has_the_locked_ray_and_a_python_of_ours() -> None:
+    """Anyscale's image below ours has the Ray of requirements.txt, and a Python that the package supports."""
     locked = re.search(r"^ray\[?.*?==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    base = re.search(r"^FROM anyscale/ray:([\d.]+)-slim-py3(\d+)$", CONTAINERFILE, re.MULTILINE)
     assert locked
-    assert f":{locked[1]}-" in config["image_uri"]
-    assert config["image_uri"].endswith("-py311")
+    assert base
+    assert base[1] == locked[1]
+    supported = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert f"3.{base[2]}.0" in SpecifierSet(supported)
 
 
-def test_anyscale_reads_the_requirements_whole(config: dict[str, Any]) -> None:
-    """Anyscale's own reader of requirements.txt keeps each pinned package together with its digests."""
-    lines = parse_requirements_file(str(ROOT / config["requirements"]))
-    assert lines
-    packages = re.split(r"(?<!\\)\n", "\n".join(lines))
-    assert len(packages) > 50
-    assert all(re.match(r"[\w.\[\],-]+==\S+", each) and "--hash=sha256:" in each for each in packages)
-    assert len(set(lines)) == len(lines), "Ray drops lines that it has seen"
-
-
-def test_what_it_excludes_is_not_needed(config: dict[str, Any]) -> None:
-    """The package, its lock and the file itself go up."""
-    assert not {"forecast_grpc", config["requirements"], "service.yaml"} & set(config["excludes"])
+def test_the_image_has_package_and_lock_where_it_looks_for_them() -> None:
+    """What it copies is there, the package lies on its PYTHONPATH, and it installs the whole lock."""
+    copied = dict(re.findall(r"^COPY (\S+) (\S+)$", CONTAINERFILE, re.MULTILINE))
+    assert all((ROOT / name).exists() for name in copied)
+    (path,) = re.findall(r"^ENV PYTHONPATH=(\S+)$", CONTAINERFILE, re.MULTILINE)
+    assert copied["forecast_grpc"] == f"{path}/forecast_grpc"
+    assert f"--require-hashes --no-deps -r {copied['requirements.txt']}requirements.txt\n" in CONTAINERFILE
