@@ -87,7 +87,7 @@ class ModelCache:
 
     def replace(self, slot: ModelSlot, model: ServedModel, etag: str, checked_at: float) -> None:
         """Puts a newer model into a slot; requests in flight finish with the one that they have."""
-        if slot.key in self._warm:
+        if self._is_warm(slot):
             self.warm_bytes += model.nbytes - slot.model.nbytes
         slot.model, slot.etag, slot.checked_at, slot.gone = model, etag, checked_at, False
         self._shrink()
@@ -95,7 +95,8 @@ class ModelCache:
     def remove(self, slot: ModelSlot) -> None:
         """Takes a model that the store no longer has out of use."""
         slot.gone = True
-        self._forget_warm(slot.key)
+        if self._is_warm(slot):
+            self._forget_warm(slot.key)
 
     def promote(self, slot: ModelSlot) -> None:
         """Notes that the multiplexer has taken this slot."""
@@ -110,6 +111,10 @@ class ModelCache:
         slot.tier = CacheTier.WARM
         if not slot.gone:
             self._keep_warm(slot)
+
+    def _is_warm(self, slot: ModelSlot) -> bool:
+        # While a check against the store is under way its slot may be dropped, and its key taken by another.
+        return self._warm.get(slot.key) is slot
 
     def _keep_warm(self, slot: ModelSlot) -> None:
         self._warm[slot.key] = slot

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from forecast_grpc import artefact
 from forecast_grpc.domain import CacheTier, ServedModel
@@ -24,18 +24,27 @@ def served(nbytes: int) -> ServedModel:
 
 
 class CacheAgainstReference(RuleBasedStateMachine):
-    """The reference: hot ones in a set, warm ones in the order of their use, dropped from the old end."""
+    """The reference: hot ones in a set, warm ones in the order of their use, dropped from the old end.
+
+    Slots that have lost their place are kept too: a request or a check against the store may still hold one.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.cache = ModelCache(BUDGET)
         self.hot: dict[str, ModelSlot] = {}
         self.warm: OrderedDict[str, ModelSlot] = OrderedDict()
+        self.lost: list[ModelSlot] = []
 
     def shrink(self) -> None:
         """Drops the warm models that there is no room for."""
         while sum(slot.model.nbytes for slot in self.warm.values()) > BUDGET:
-            self.warm.popitem(last=False)
+            self.lost.append(self.warm.popitem(last=False)[1])
+
+    def displace(self, name: str) -> None:
+        """Drops the warm model of this name."""
+        if name in self.warm:
+            self.lost.append(self.warm.pop(name))
 
     @rule(name=NAMES, nbytes=SIZES)
     def load(self, name: str, nbytes: int) -> None:
@@ -45,8 +54,9 @@ class CacheAgainstReference(RuleBasedStateMachine):
         if name in self.hot:
             assert kept is self.hot[name]
             assert kept.model is slot.model
+            self.lost.append(slot)
             return
-        self.warm.pop(name, None)
+        self.displace(name)
         self.warm[name] = slot
         self.shrink()
 
@@ -90,9 +100,33 @@ class CacheAgainstReference(RuleBasedStateMachine):
     @rule(name=NAMES)
     def delete(self, name: str) -> None:
         """The store has the model no more."""
-        slot = self.hot.get(name) or self.warm.pop(name, None)
+        slot = self.hot.get(name) or self.warm.get(name)
         if slot is not None:
             self.cache.remove(slot)
+            self.displace(name)
+
+    @precondition(lambda self: self.lost)
+    @rule(data=st.data())
+    def admit_late(self, data: st.DataObject) -> None:
+        """The multiplexer takes a model that was dropped before its request came to that."""
+        slot = data.draw(st.sampled_from(self.lost))
+        if slot.key[0] not in self.hot and not slot.gone:
+            self.displace(slot.key[0])
+            self.cache.promote(slot)
+            self.hot[slot.key[0]] = slot
+            self.lost = [each for each in self.lost if each is not slot]
+
+    @precondition(lambda self: self.lost)
+    @rule(data=st.data(), nbytes=SIZES)
+    def refresh_late(self, data: st.DataObject, nbytes: int) -> None:
+        """A check that began before its model was dropped brings a newer version: what has its place stays."""
+        self.cache.replace(data.draw(st.sampled_from(self.lost)), served(nbytes), "", 0.0)
+
+    @precondition(lambda self: self.lost)
+    @rule(data=st.data())
+    def delete_late(self, data: st.DataObject) -> None:
+        """A check that began before its model was dropped finds it deleted: what has its place stays."""
+        self.cache.remove(data.draw(st.sampled_from(self.lost)))
 
     @invariant()
     def agrees(self) -> None:
