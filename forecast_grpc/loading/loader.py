@@ -156,5 +156,9 @@ class ModelLoader:
             # Not to be asked again at once by every request that comes.
             slot.checked_at = self._clock()
             self._telemetry.refreshed(slot.key[0], "failed", error=exc)
+        except Exception as exc:  # noqa: BLE001 - logged whole: nobody waits for this task and would see it
+            slot.checked_at = self._clock()
+            self._telemetry.refreshed(slot.key[0], "failed")
+            self._telemetry.failure("", exc)
         finally:
             slot.refreshing = False

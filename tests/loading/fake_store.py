@@ -2,7 +2,6 @@
 
 import asyncio
 
-from forecast_grpc.errors import ForecastError
 from forecast_grpc.store import Fetched, FolderStore
 
 
@@ -20,7 +19,7 @@ class GatedStore(FolderStore):
         """Fetches under way."""
         self.most_at_once = 0
         """The largest number of fetches that were ever under way."""
-        self.failure: ForecastError | None = None
+        self.failure: Exception | None = None
         """What fetches raise instead of an answer."""
 
     async def fetch(

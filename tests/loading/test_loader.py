@@ -164,6 +164,33 @@ async def test_an_unreachable_store_leaves_the_old_model(make_bench: MakeBench) 
     assert bench.sink.counters["refreshes", (("outcome", "failed"),)] == 1
 
 
+async def test_a_fault_in_a_check_is_logged_once_an_interval(make_bench: MakeBench) -> None:
+    """An exception that nobody foresaw leaves the old model serving, its traceback in the log, and no storm."""
+    bench = await make_bench(refresh_interval_s=10)
+    bench.publish("a", 1.0)
+    await bench.loader.load("a")
+    bench.store.failure = RuntimeError("a fault of the store's library")
+    bench.now[0] = 11.0
+    for _ in range(3):
+        assert bench.slope("a") == 1.0
+        await settled(bench)
+    assert len(bench.store.fetches) == 2
+    bench.telemetry.flush()
+    assert bench.sink.counters["refreshes", (("outcome", "failed"),)] == 1
+    assert "RuntimeError: a fault of the store's library" in bench.sink.lines[0]
+
+
+async def test_a_fault_in_a_load_reaches_the_caller(make_bench: MakeBench) -> None:
+    """An exception that nobody foresaw comes out, where the engine logs it, and the next caller tries anew."""
+    bench = await make_bench()
+    bench.publish("a")
+    bench.store.failure = RuntimeError("a fault of the store's library")
+    with pytest.raises(RuntimeError):
+        await bench.loader.load("a")
+    bench.store.failure = None
+    assert (await bench.loader.load("a")).key == ("a", None)
+
+
 async def test_a_damaged_new_version_leaves_the_old_model(make_bench: MakeBench) -> None:
     """Bytes that cannot be decoded never take a good model's place."""
     bench = await make_bench(refresh_interval_s=10)
