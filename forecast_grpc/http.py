@@ -1,5 +1,6 @@
 """The HTTP door: the same calls as gRPC on another wire, for whoever has only `curl`."""
 
+import math
 import uuid
 from functools import partial
 from typing import Any
@@ -76,7 +77,7 @@ async def _forecast(engine: Engine, request: Request) -> JSONResponse:
         headers["forecast-cache"] = call.tier.value
     if isinstance(outcome, ForecastError):
         if outcome.retry_after_s is not None:
-            headers["retry-after"] = str(max(1, round(outcome.retry_after_s)))
+            headers["retry-after"] = str(math.ceil(outcome.retry_after_s))
         return JSONResponse(wire.error_to_json(outcome), status_code=outcome.http_status, headers=headers)
     return JSONResponse(wire.answer_to_json(outcome), headers=headers)
 
