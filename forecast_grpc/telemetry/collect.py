@@ -143,23 +143,34 @@ class Telemetry:
         """Flushes until it is cancelled."""
         while True:
             await asyncio.sleep(self._flush_interval_s)
-            # A full disk must not end what tells of it.
+            self.flush()
+
+    def flush(self) -> None:
+        """Publishes the metrics and writes the log lines that have come together.
+
+        Raises nothing: a full disk must not end the metrics that tell of it, nor broken metrics the log.
+        """
+        for publish in (self._publish_counts, self._publish_gauges, self._write_lines):
             try:
-                self.flush()
+                publish()
             except Exception:
                 logger.exception("Metrics or log lines were lost.")
 
-    def flush(self) -> None:
-        """Publishes the metrics and writes the log lines that have come together."""
+    def _publish_counts(self) -> None:
+        # Taken out first: what cannot be published is lost, and does not pile up.
         tallies, self._tallies = self._tallies, Tally()
+        durations, self._durations = self._durations, {}
         for (name, tags), amount in tallies.items():
             self._sink.add(name, tags, amount)
-        durations, self._durations = self._durations, {}
         for (name, tags), values in durations.items():
-            self._sink.observe(name, tags, values[:: len(values) // MAX_OBSERVATIONS + 1])
+            self._sink.observe(name, tags, values[:: -(-len(values) // MAX_OBSERVATIONS)])
+
+    def _publish_gauges(self) -> None:
         self._sink.set("requests_in_flight", (), self.in_flight)
         for (name, tags), value in self._gauges().items():
             self._sink.set(name, tags, value)
+
+    def _write_lines(self) -> None:
         events, self._events = self._events, []
         if events:
             self._log("\n".join(self._line(*event) for event in events))
@@ -174,7 +185,8 @@ class Telemetry:
     def _line(self, at: float, event: str, facts: Facts) -> str:
         time_ = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
         known = {name: value for name, value in facts.items() if value not in (None, "")}
-        return json.dumps({"time": time_, "event": event} | self._facts | known, ensure_ascii=False)
+        # In ASCII: no line separator of Unicode's splits a line, and no lone surrogate fails the whole batch.
+        return json.dumps({"time": time_, "event": event} | self._facts | known)
 
 
 def _error_facts(error: ForecastError) -> Facts:

@@ -64,14 +64,17 @@ def test_nothing_new_is_nothing_said() -> None:
     assert len(sink.lines) == 1
 
 
-@pytest.mark.parametrize("text", ['"}\n{"event": "forged"', "a\r\nb", "\u2028", "ü", "\x00"])
+@pytest.mark.parametrize(
+    "text", ['"}\n{"event": "forged"', "a\r\nb", "\u2028", "\x85", "ü", "\x00", "\ud800"]
+)
 def test_no_text_can_forge_a_line(text: str) -> None:
     """Whatever a caller sends as its request id stays inside its field."""
     sink = ListSink()
     collector = telemetry(sink)
     ask(collector, request_id=text)
     collector.flush()
-    assert len(sink.lines[0].split("\n")) == 1
+    assert len(sink.lines[0].splitlines()) == 1
+    sink.lines[0].encode("utf-8")
     assert json.loads(sink.lines[0])["request_id"] == text
 
 
@@ -124,3 +127,45 @@ async def test_a_full_disk_stops_neither_metrics_nor_later_lines() -> None:
         await asyncio.sleep(0.001)
     running.cancel()
     assert sum(sink.counters.values()) == 2
+
+
+@pytest.mark.parametrize("broken", ["add", "observe", "set"])
+def test_broken_metrics_do_not_stop_the_log(broken: str) -> None:
+    """Whatever of the metrics fails, and however often, lines are written and nothing piles up."""
+
+    class BrokenSink(ListSink):
+        """A sink of which one method fails."""
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == broken:
+                raise RuntimeError("the registry is gone")
+            return super().__getattribute__(name)
+
+    sink = BrokenSink()
+    collector = telemetry(sink)
+    for number in range(3):
+        ask(collector, request_id=str(number))
+        collector.flush()
+    assert [json.loads(line)["request_id"] for line in sink.lines] == ["0", "1", "2"]
+    assert not collector._tallies
+    assert not collector._durations
+
+
+@pytest.mark.parametrize("count", [1, MAX_OBSERVATIONS - 1, MAX_OBSERVATIONS, MAX_OBSERVATIONS + 1, 1_000])
+def test_few_durations_are_all_published(count: int) -> None:
+    """Up to the limit every duration, above it an even sample of at least half as many."""
+    sink = ListSink()
+    collector = telemetry(sink, log_requests=False)
+    for _ in range(count):
+        ask(collector)
+    collector.flush()
+    published = len(sink.observations["request_duration_ms", (("protocol", "grpc"),)])
+    assert published == count or MAX_OBSERVATIONS / 2 < published <= MAX_OBSERVATIONS < count
+
+
+def test_idle_flushes_publish_gauges_alone() -> None:
+    """With nothing to say no counter, histogram or line is touched; gauges are as they are now."""
+    sink = ListSink()
+    telemetry(sink).flush()
+    assert (sink.counters, sink.observations, sink.lines) == ({}, {}, [])
+    assert sink.gauges == {("requests_in_flight", ()): 0, ("models", (("tier", "hot"),)): 3.0}
