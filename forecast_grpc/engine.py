@@ -68,7 +68,11 @@ class Engine:
 
     async def prewarm(self, customer_ids: tuple[str, ...]) -> None:
         """Loads customers before traffic comes. One that cannot be loaded is logged, and holds up nobody."""
-        await asyncio.gather(*map(self.hot.acquire, customer_ids), return_exceptions=True)
+        acquiring = map(self.hot.acquire, customer_ids)
+        outcomes = await asyncio.gather(*acquiring, return_exceptions=True)
+        for customer_id, outcome in zip(customer_ids, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                self.telemetry.prewarm_failed(customer_id, outcome)
 
     async def _answer(self, call: Call, customer_id: str, decode: Callable[[], ForecastQuery]) -> Answer:
         require_customer_id(customer_id)

@@ -114,6 +114,11 @@ class Telemetry:
         self._count_load(error.reason, duration_s)
         self._event("model_load_failed", customer_id=customer_id, **_error_facts(error))
 
+    def prewarm_failed(self, customer_id: str, exc: BaseException) -> None:
+        """Notes a customer that could not be warmed, whether or not its load had begun."""
+        facts = _error_facts(exc) if isinstance(exc, ForecastError) else {"cause": repr(exc)}
+        self._event("prewarm_failed", customer_id=customer_id, **facts)
+
     def unloaded(self, customer_id: str, version: int) -> None:
         """Notes a model that Ray's multiplexer has let go."""
         self._tallies["unloads", ()] += 1
