@@ -69,7 +69,11 @@ def _position(model: ServedModel, query: ForecastQuery) -> int | None:
     if query.start_time is None or metadata.frequency is None or metadata.state_time is None:
         return None
     last = datetime.fromisoformat(metadata.state_time)
-    return steps_between(last, query.start_time, metadata.frequency, metadata.time_zone)
+    try:
+        return steps_between(last, query.start_time, metadata.frequency, metadata.time_zone)
+    except ValueError:
+        # At the ends of the calendar there is no way to count; then the place is not known.
+        return None
 
 
 def _horizon(model: ServedModel, asked: int | None, max_horizon: int) -> int:

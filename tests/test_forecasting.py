@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -51,6 +52,16 @@ def test_an_empty_sequence_goes_on_from_training(name: str) -> None:
     tail = model.forecaster.tail
     told = model.forecaster.forecast(tail, model.metadata.horizon, 1 - tail.size)
     assert answer(model, query(EMPTY), max_horizon=LIMIT).forecast.tolist() == told.tolist()
+
+
+@pytest.mark.parametrize("year", [1, 9998])
+def test_a_time_at_the_end_of_the_calendar_is_answered(year: int) -> None:
+    """Where the steps from training cannot be counted, a window's place is not known, and that is no fault."""
+    model = served()
+    metadata = replace(model.metadata, frequency="PT1H", state_time="2026-01-31T00:00:00Z")
+    asked = replace(query(series(60)), start_time=datetime(year, 1, 1, 0, 25, tzinfo=UTC))
+    result = answer(replace(model, metadata=metadata), asked, max_horizon=LIMIT)
+    assert result.start_time is not None
 
 
 def test_missing_values_are_filled_before_the_model_sees_them() -> None:
