@@ -46,6 +46,12 @@ def facts(store: ModelStore, customer_id: str, version: int | None = None) -> Fa
         return {**known, "error": exc.message, "reason": exc.reason}
 
 
+def active_version(store: ModelStore, customer_id: str) -> int | None:
+    """The version that is served; None where the active artefact cannot be read."""
+    active = facts(store, customer_id).get("model_version")
+    return active if isinstance(active, int) else None
+
+
 def describe(metadata: ModelMetadata) -> Facts:
     """The metadata under the names that the artefact uses."""
     trained = metadata.trained_time
@@ -88,15 +94,18 @@ def facts_table(model: Facts) -> Any:  # noqa: ANN401
         {**model, "accuracy": None} | {f"accuracy.{key}": accuracy[key] for key in accuracy}
     ).items():
         if value is not None:
-            rows.add_row(name.replace("_", " "), _text(value))
+            rows.add_row(name.replace("_", " "), value_text(value))
     return rows
 
 
 def _cells(model: Facts) -> list[str]:
     if "error" in model:
-        return [_text(model.get("model_version")), f"[red]{model['reason'].lower().replace('_', ' ')}"]
+        return [value_text(model.get("model_version")), f"[red]{model['reason'].lower().replace('_', ' ')}"]
     found = {column: _find(model, name) for column, name in _COLUMNS.items()}
-    return [_text(value)[:_DAY] if column == "trained" else _text(value) for column, value in found.items()]
+    return [
+        value_text(value)[:_DAY] if column == "trained" else value_text(value)
+        for column, value in found.items()
+    ]
 
 
 def _find(model: Facts, name: str) -> object:
@@ -104,9 +113,10 @@ def _find(model: Facts, name: str) -> object:
     return _find(model[first], rest) if rest else model.get(first)
 
 
-def _text(value: object) -> str:
+def value_text(value: object) -> str:
+    """A fact as a table shows it."""
     if value is None:
         return "-"
     if isinstance(value, list):
-        return ", ".join(map(_text, value))
+        return ", ".join(map(value_text, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)

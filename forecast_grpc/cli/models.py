@@ -1,7 +1,7 @@
 """`forecast-grpc models`: what the store holds, and the way back to an older version."""
 
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -16,12 +16,12 @@ from forecast_grpc.cli._common import (
     output,
     print_json,
 )
-
-if TYPE_CHECKING:
-    from forecast_grpc.store import ModelStore
+from forecast_grpc.cli.diff import diff
+from forecast_grpc.cli.prune import prune
 
 app = typer.Typer(
-    no_args_is_help=True, help="List the models of a store, show one, or go back to an older version."
+    no_args_is_help=True,
+    help="List the models of a store, show one, compare two versions, go back to an older one.",
 )
 
 _ROWS = 100
@@ -93,11 +93,11 @@ def show(
 @app.command(epilog="Example: forecast-grpc models versions customer_123")
 def versions(customer: CustomerArgument, *, as_json: JsonOption = False, store: StoreOption = None) -> None:
     """List every published version of a customer's model, the newest first, and which is active."""
-    from forecast_grpc.cli._describe import facts, versions_table
+    from forecast_grpc.cli._describe import active_version, facts, versions_table
 
     opened = existing_store(store)
     numbers = reversed(opened.versions(customer))
-    active = _active(opened, customer)
+    active = active_version(opened, customer)
     models = (facts(opened, customer, number) for number in numbers)
     if as_json:
         for model in models:
@@ -121,11 +121,11 @@ def rollback(
     No version is deleted: the way forward is the same command with the newer version. A version that cannot be
     read is refused.
     """
-    from forecast_grpc.cli._describe import load
+    from forecast_grpc.cli._describe import active_version, load
 
     opened = existing_store(store)
     published = opened.versions(customer)
-    active = _active(opened, customer)
+    active = active_version(opened, customer)
     target = version or _before(customer, active, published)
     load(opened, customer, target)
     opened.activate(customer, target)
@@ -137,14 +137,6 @@ def rollback(
         )
 
 
-def _active(store: "ModelStore", customer: str) -> int | None:
-    """The active version; None where the active artefact cannot be read."""
-    from forecast_grpc.cli._describe import facts
-
-    active = facts(store, customer).get("model_version")
-    return active if isinstance(active, int) else None
-
-
 def _before(customer: str, active: int | None, versions: tuple[int, ...]) -> int:
     if active is None:
         raise CommandFailed(f"The active model of {customer} cannot be read: name a version to go back to.")
@@ -152,3 +144,7 @@ def _before(customer: str, active: int | None, versions: tuple[int, ...]) -> int
     if not older:
         raise CommandFailed(f"{customer} has no version older than {active}.", ExitCode.NOT_FOUND)
     return older[-1]
+
+
+app.command(epilog="Example: forecast-grpc models diff customer_123 1 2")(diff)
+app.command(epilog="Example: forecast-grpc models prune --all --keep 5 --dry-run")(prune)
