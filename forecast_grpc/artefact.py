@@ -25,7 +25,12 @@ from forecast_grpc.timeline import time_after
 FORMAT_VERSION = "1"
 """The layout that this release writes and reads."""
 
-_DTYPES: Mapping[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4")}
+_DTYPES: Mapping[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "U8": np.dtype("u1"),
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _ACCURACY = "accuracy."
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_DIGEST = b"0" * 64
@@ -171,7 +176,7 @@ def _storable(name: str, array: StoredArray) -> StoredArray:
 
 
 def _dtype_name(array: StoredArray) -> str:
-    return "F64" if array.dtype == np.float64 else "F32"
+    return _NAMES[array.dtype.newbyteorder("<")]
 
 
 def _views(parts: _Parts) -> dict[str, StoredArray]:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 """Float64 values. Each use says its shape."""
 
-StoredArray = NDArray[np.float64] | NDArray[np.float32]
-"""What an artefact may hold: float32 where the last digits carry no information, such as estimated errors."""
+StoredArray = NDArray[np.float64] | NDArray[np.float32] | NDArray[np.uint8]
+"""What an artefact may hold: float32 where the last digits carry no information, such as estimated errors; bytes
+of a format of its own, such as a graph, as uint8."""
 
 CUSTOMER_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 """What a customer may be called; match it with `fullmatch`. It has no way to leave a folder."""
@@ -34,6 +35,17 @@ class CacheTier(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Covariate:
+    """What is known beside the series itself, such as a price or a temperature, at each step."""
+
+    name: str
+    """The name that the model was fitted with."""
+
+    values: FloatArray
+    """One a step, in time order, shape (m,), never infinite; the last belongs to the last step of the forecast."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ForecastQuery:
     """A request that has passed every check that needs no model."""
 
@@ -48,6 +60,9 @@ class ForecastQuery:
 
     start_time: datetime | None = None
     """The time of the first observation, with a time zone; None where the caller did not say."""
+
+    covariates: tuple[Covariate, ...] = ()
+    """In any order, no two of one name."""
 
     model_version: int | None = None
     """The version asked for; None for the active one."""
@@ -115,6 +130,9 @@ class ModelMetadata:
     accuracy: Mapping[str, float] = field(default_factory=dict)
     """Errors by rolling origin at fit time: `mae`, `smape` (percent), `mase`, `coverage_80` and their like."""
 
+    covariates: tuple[str, ...] = ()
+    """The names of the covariates that the model was fitted with, in the order of its rows for them."""
+
 
 class Forecaster(Protocol):
     """A fitted model: pure arithmetic on a window, no I/O, safe to share between requests."""
@@ -137,11 +155,29 @@ class Forecaster(Protocol):
         """The end of the training series, shape (m,), to go on from when a request brings no sequence."""
         ...
 
-    def forecast(self, window: FloatArray, horizon: int, position: int | None = None) -> FloatArray:
+    @property
+    def covariate_tail(self) -> FloatArray | None:
+        """The end of the covariates in training, shape (K, P): what goes with `tail`.
+
+        K is the number of covariates, P how many of their values before the forecast the model looks at, 0 to
+        `min_length`. None where it was fitted without covariates.
+        """
+        ...
+
+    def forecast(
+        self,
+        window: FloatArray,
+        horizon: int,
+        position: int | None = None,
+        covariates: FloatArray | None = None,
+    ) -> FloatArray:
         """The point forecast of shape (horizon,) after `window`, shape (n,), n >= min_length, all finite.
 
         `position` is where the window starts, in steps after the last one of training: 1 where it goes on from
         there, less where it reaches back over it; None where that is not known.
+
+        `covariates`, shape (K, P + horizon), all finite, ends with the last step of the forecast. It is given to
+        every model that was fitted with covariates; one that was not ignores it.
         """
         ...
 

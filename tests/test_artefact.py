@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecast_grpc.artefact import decode, encode, replace_version
-from forecast_grpc.domain import Forecaster, ModelMetadata
+from forecast_grpc.domain import Forecaster, ModelMetadata, StoredArray
 from forecast_grpc.errors import ForecastError, ModelCorrupt, ModelFormatForbidden, ModelFormatUnsupported
+from forecast_grpc.fit.quantiles import no_quantiles
+from forecast_grpc.models import Trend
 from tests.models.examples import HORIZON, MODELS, series
 
 models = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
@@ -99,6 +101,20 @@ def test_any_safetensors_reader_reads_it(model: Forecaster) -> None:
     }
     payload = data[8 + int.from_bytes(data[:8], "little") :]
     assert header_of(data)["__metadata__"]["sha256"] == sha256(payload).hexdigest()
+
+
+def test_bytes_travel_as_bytes() -> None:
+    """A parameter of uint8, such as a graph of another format, is stored a byte each, after the numbers."""
+
+    class WithGraph(Trend):
+        def arrays(self) -> dict[str, StoredArray]:
+            return {**super().arrays(), "graph": np.frombuffer(b"\x00graph\xff", np.uint8)}
+
+    model = WithGraph(slope=1.0, base_level=2.0, residuals=no_quantiles(HORIZON))
+    data = encode(model, metadata(MODELS["trend"]))
+    assert header_of(data)["graph"]["dtype"] == "U8"
+    assert data.endswith(b"\x00graph\xff")
+    assert decode(data, "c").forecaster.forecast(np.array([1.0]), 1).tolist() == [2.0]
 
 
 def test_what_the_safetensors_library_alone_writes_is_read() -> None:
