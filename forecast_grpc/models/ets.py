@@ -39,6 +39,7 @@ class Ets:
 
     family: ClassVar[str] = "ets"
     max_horizon: ClassVar[int | None] = None
+    covariate_tail: ClassVar[FloatArray | None] = None
 
     alpha: float
     """Smoothing parameter of the level, above 0, at most 1."""
@@ -72,7 +73,13 @@ class Ets:
         """One season, or 2 where there is none."""
         return max(self.pattern.size, 2)
 
-    def forecast(self, window: FloatArray, horizon: int, position: int | None = None) -> FloatArray:
+    def forecast(
+        self,
+        window: FloatArray,
+        horizon: int,
+        position: int | None = None,
+        covariates: FloatArray | None = None,  # noqa: ARG002
+    ) -> FloatArray:
         """As `Forecaster.forecast`."""
         level, trend, pattern = self._state_after(window, position)
         steps = np.arange(1, horizon + 1)

@@ -24,6 +24,7 @@ class Linear:
     """
 
     family: ClassVar[str] = "linear"
+    covariate_tail: ClassVar[FloatArray | None] = None
 
     weights: NDArray[np.float32]
     """Shape (H, L): H horizons, L lags, the oldest first. Float32: half the bytes, and the rounding is far
@@ -46,7 +47,13 @@ class Linear:
         """L, the number of lags."""
         return self.tail.size
 
-    def forecast(self, window: FloatArray, horizon: int, position: int | None = None) -> FloatArray:  # noqa: ARG002
+    def forecast(
+        self,
+        window: FloatArray,
+        horizon: int,
+        position: int | None = None,  # noqa: ARG002
+        covariates: FloatArray | None = None,  # noqa: ARG002
+    ) -> FloatArray:
         """The point forecast, shape (horizon,)."""
         lags, block = self.tail.size, self.intercept.size
         blocks = -(-horizon // block)

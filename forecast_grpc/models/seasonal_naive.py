@@ -21,6 +21,7 @@ class SeasonalNaive:
 
     family: ClassVar[str] = "seasonal_naive"
     max_horizon: ClassVar[int | None] = None
+    covariate_tail: ClassVar[FloatArray | None] = None
 
     tail: FloatArray
     """The last season of the training series, shape (season_length,)."""
@@ -33,7 +34,13 @@ class SeasonalNaive:
         """One season."""
         return self.tail.size
 
-    def forecast(self, window: FloatArray, horizon: int, position: int | None = None) -> FloatArray:  # noqa: ARG002
+    def forecast(
+        self,
+        window: FloatArray,
+        horizon: int,
+        position: int | None = None,  # noqa: ARG002
+        covariates: FloatArray | None = None,  # noqa: ARG002
+    ) -> FloatArray:
         """The window's last season repeated, shape (horizon,)."""
         season_length = self.tail.size
         return window[-season_length:][np.arange(horizon) % season_length]

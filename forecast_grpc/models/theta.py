@@ -36,6 +36,7 @@ class Theta:
 
     family: ClassVar[str] = "theta"
     max_horizon: ClassVar[int | None] = None
+    covariate_tail: ClassVar[FloatArray | None] = None
 
     alpha: float
     """Smoothing parameter, above 0, at most 1."""
@@ -60,7 +61,13 @@ class Theta:
         """One season; 1 where there is none."""
         return self.pattern.size
 
-    def forecast(self, window: FloatArray, horizon: int, position: int | None = None) -> FloatArray:  # noqa: ARG002
+    def forecast(
+        self,
+        window: FloatArray,
+        horizon: int,
+        position: int | None = None,  # noqa: ARG002
+        covariates: FloatArray | None = None,  # noqa: ARG002
+    ) -> FloatArray:
         """The point forecast, shape (horizon,)."""
         season_length = self.pattern.size
         seasons = min(window.size, memory(season_length)) // season_length

@@ -25,6 +25,7 @@ class Trend:
     family: ClassVar[str] = "trend"
     min_length: ClassVar[int] = 1
     max_horizon: ClassVar[int | None] = None
+    covariate_tail: ClassVar[FloatArray | None] = None
 
     slope: float
     """Change a step, in the unit of the observations."""
@@ -43,7 +44,13 @@ class Trend:
         """The base level, shape (1,)."""
         return np.array([self.base_level])
 
-    def forecast(self, window: FloatArray, horizon: int, position: int | None = None) -> FloatArray:  # noqa: ARG002
+    def forecast(
+        self,
+        window: FloatArray,
+        horizon: int,
+        position: int | None = None,  # noqa: ARG002
+        covariates: FloatArray | None = None,  # noqa: ARG002
+    ) -> FloatArray:
         """The line from the window's last value, shape (horizon,)."""
         last, slope, decimals = float(window[-1]), self.slope, self.decimals
         # Python's round, not numpy's: it is the tutorial's, and they differ in the last digit.
