@@ -21,14 +21,18 @@ class Linear:
     the forecast follow the level of the window (Zeng, Chen, Zhang & Xu 2023, Are transformers effective for
     time series forecasting?, "NLinear"). Horizons beyond H are reached block by block, each on the forecasts
     before it.
+
+    A plain regression, as other libraries fit it, is not `anchored`: `weights @ window[-L:] + intercept`. One of
+    a single step is then an autoregression, whose further steps come from its own forecasts.
     """
 
     family: ClassVar[str] = "linear"
     covariate_tail: ClassVar[FloatArray | None] = None
 
-    weights: NDArray[np.float32]
-    """Shape (H, L): H horizons, L lags, the oldest first. Float32: half the bytes, and the rounding is far
-    below the error of estimation. The product is taken in float64."""
+    weights: NDArray[np.float32] | FloatArray
+    """Shape (H, L): H horizons, L lags, the oldest first. Our own fit stores float32: half the bytes, and the
+    rounding is far below the error of estimation. Converted models keep float64, to give their library's own
+    numbers. The product is taken in float64."""
 
     intercept: FloatArray
     """Shape (H,), in the unit of the observations."""
@@ -41,6 +45,9 @@ class Linear:
 
     max_horizon: int | None = None
     """The longest horizon: H where going on block by block would diverge; None where it does not."""
+
+    anchored: bool = True
+    """Whether the window's last value is taken off before the product, and added after it."""
 
     @property
     def min_length(self) -> int:
@@ -65,6 +72,9 @@ class Linear:
     def _block(self, lagged: FloatArray) -> FloatArray:
         # Always all rows: BLAS may sum another number of rows in another order, and then the first steps of a
         # forecast would depend on its length.
+        if not self.anchored:
+            plain: FloatArray = self.weights @ lagged + self.intercept
+            return plain
         last = lagged[-1]
         block: FloatArray = self.weights @ (lagged - last) + (self.intercept + last)
         return block
@@ -74,7 +84,7 @@ class Linear:
         return self.residuals.at(levels, horizon)
 
     def arrays(self) -> dict[str, StoredArray]:
-        """`weights`, `intercept`, `tail`, the quantiles, and `max_horizon` where there is one."""
+        """`weights`, `intercept`, `tail`, the quantiles; `max_horizon` where bounded, `anchored` where not."""
         arrays: dict[str, StoredArray] = {
             "weights": self.weights,
             "intercept": self.intercept,
@@ -83,12 +93,14 @@ class Linear:
         }
         if self.max_horizon is not None:
             arrays["max_horizon"] = np.array([float(self.max_horizon)])
+        if not self.anchored:
+            arrays["anchored"] = np.zeros(1)
         return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
         """As `Forecaster.from_arrays`."""
-        weights = stored(arrays, "weights", 2).astype(np.float32, copy=False)
+        weights = _weights(arrays)
         intercept, tail = vector(arrays, "intercept"), vector(arrays, "tail")
         if weights.shape != (intercept.size, tail.size):
             raise ValueError(
@@ -100,7 +112,15 @@ class Linear:
             tail=tail,
             residuals=ResidualQuantiles.from_arrays(arrays),
             max_horizon=_max_horizon(arrays),
+            anchored="anchored" not in arrays or scalars(arrays, "anchored", 1) != [0.0],
         )
+
+
+def _weights(arrays: Mapping[str, StoredArray]) -> NDArray[np.float32] | FloatArray:
+    weights = stored(arrays, "weights", 2)
+    if weights.dtype == np.float64:
+        return weights.astype(np.float64, copy=False)
+    return weights.astype(np.float32, copy=False)
 
 
 def _max_horizon(arrays: Mapping[str, StoredArray]) -> int | None:

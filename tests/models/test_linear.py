@@ -33,6 +33,28 @@ def test_the_product_is_taken_in_float64() -> None:
     assert model.forecast(np.array([1e200, 0.0]), 1).tolist() == [1e200]
 
 
+def test_a_plain_regression_takes_the_window_as_it_is() -> None:
+    """One step of an autoregression by hand, its second step from the first, and back from its arrays."""
+    model = Linear(
+        weights=np.array([[0.5, 0.25]]),
+        intercept=np.array([1.0]),
+        tail=np.array([2.0, 4.0]),
+        residuals=residuals(1),
+        anchored=False,
+    )
+    for each in (model, Linear.from_arrays(model.arrays())):
+        assert each.forecast(model.tail, 2).tolist() == [3.0, 0.5 * 4 + 0.25 * 3 + 1]
+
+
+def test_weights_keep_the_precision_that_they_came_with() -> None:
+    """Float64 weights stay float64 through an artefact, float32 ones float32."""
+    exact = np.full((HORIZON, 24), 0.1)
+    for weights in (exact, exact.astype(np.float32)):
+        again = Linear.from_arrays(replace(linear(), weights=weights).arrays())
+        assert again.weights.dtype == weights.dtype
+        assert again.weights.tolist() == weights.tolist()
+
+
 def test_a_bounded_model_says_so() -> None:
     """The bound is stored with the weights, and no bound is none."""
     bounded = replace(linear(), max_horizon=HORIZON)
