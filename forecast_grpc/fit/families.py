@@ -10,15 +10,14 @@ import numpy as np
 from forecast_grpc.domain import FloatArray, Forecaster
 from forecast_grpc.fit.problems import SeriesError
 from forecast_grpc.fit.ridge import fit_weights
-from forecast_grpc.fit.seasonality import additive_pattern, is_seasonal, seasonal_pattern
+from forecast_grpc.fit.seasonality import additive_pattern
 from forecast_grpc.fit.smoothing import smooth
-from forecast_grpc.models import Ets, Linear, SeasonalNaive, Theta, Trend
+from forecast_grpc.fit.theta import fit_theta
+from forecast_grpc.models import Ets, Linear, SeasonalNaive, Trend
 from forecast_grpc.models.residuals import ResidualQuantiles
-from forecast_grpc.models.theta import memory
 from forecast_grpc.models.trend import MAX_DECIMALS
 
-_ALPHAS = np.linspace(0.01, 0.99, 50)
-_RECENT = 2_000  # Observations that the smoothing parameter is fitted to: more do not move it.
+_RECENT = 2_000  # Observations that smoothing parameters are fitted to: more do not move them.
 _TUTORIAL_DECIMALS = 2
 _FAR = 1_000  # Steps: the longest horizon that a server accepts unless told otherwise.
 _TIMES_A_LINE = 3.0
@@ -67,43 +66,6 @@ def fit_seasonal_naive(values: FloatArray, spec: FitSpec, residuals: ResidualQua
     if values.size < spec.season_length:
         raise SeriesError(f"{values.size} observations are less than a season of {spec.season_length}")
     return SeasonalNaive(tail=values[-spec.season_length :].copy(), residuals=residuals)
-
-
-def fit_theta(values: FloatArray, spec: FitSpec, residuals: ResidualQuantiles) -> Theta:
-    """The seasonal pattern where the series passes the seasonality test, then slope and smoothing parameter.
-
-    The slope is that of least squares on the adjusted series, the smoothing parameter the one of 50 between
-    0.01 and 0.99 with the smallest squared errors one step ahead.
-    """
-    pattern, multiplicative = np.zeros(1), False
-    if is_seasonal(values, spec.season_length):
-        pattern, multiplicative = seasonal_pattern(values, spec.season_length)
-    repeated = np.resize(pattern, values.size)
-    adjusted = values / (1.0 + repeated) if multiplicative else values - repeated
-    return Theta(
-        alpha=_smoothing(adjusted[-_RECENT:]),
-        slope=_slope(adjusted),
-        multiplicative=multiplicative,
-        # The model keeps the pattern from the step after the series on.
-        pattern=np.roll(pattern, -(values.size % pattern.size)),
-        tail=values[-memory(pattern.size) :].copy(),
-        residuals=residuals,
-    )
-
-
-def _slope(values: FloatArray) -> float:
-    times = np.arange(values.size) - 0.5 * (values.size - 1)
-    return float(times.dot(values) / max(times.dot(times), 1.0))
-
-
-def _smoothing(values: FloatArray) -> float:
-    levels = np.full(_ALPHAS.size, values[0])
-    squares = np.zeros(_ALPHAS.size)
-    for value in values[1:]:
-        errors = value - levels
-        squares += errors * errors
-        levels += _ALPHAS * errors
-    return float(_ALPHAS[squares.argmin()])
 
 
 def fit_linear(values: FloatArray, spec: FitSpec, residuals: ResidualQuantiles) -> Linear:

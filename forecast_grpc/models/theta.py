@@ -61,6 +61,11 @@ class Theta:
         """One season; 1 where there is none."""
         return self.pattern.size
 
+    @property
+    def look_back(self) -> int:
+        """Observations at the end of a window that a forecast depends on."""
+        return memory(self.pattern.size)
+
     def forecast(
         self,
         window: FloatArray,
@@ -82,22 +87,48 @@ class Theta:
             return self._line((rows / pattern).ravel(), horizon) * ahead
         return self._line((rows - pattern).ravel(), horizon) + ahead
 
+    def forecasts(self, windows: FloatArray, horizon: int) -> FloatArray:
+        """`forecast` of many windows of one length, one a row, to rounding: shape (len(windows), horizon)."""
+        season_length = self.pattern.size
+        seasons = min(windows.shape[1], memory(season_length)) // season_length
+        windows = windows[:, -seasons * season_length :]
+        if season_length == 1:
+            return self._line(windows, horizon)
+        rows = windows.reshape(-1, seasons, season_length)
+        patterns = self._patterns_after(rows[:, -SEASONS:])
+        repeated, ahead = patterns[:, None], patterns[:, np.arange(horizon) % season_length]
+        if self.multiplicative:
+            return self._line((rows / repeated).reshape(windows.shape), horizon) * ahead
+        return self._line((rows - repeated).reshape(windows.shape), horizon) + ahead
+
     def _line(self, adjusted: FloatArray, horizon: int) -> FloatArray:
-        ages = np.arange(adjusted.size - 1, -1, -1.0)
+        """The forecast of what has no season: shape (horizon,), or (k, horizon) of `adjusted` of shape (k, n)."""
+        ages = np.arange(adjusted.shape[-1] - 1, -1, -1.0)
         weights = (1.0 - self.alpha) ** ages
         weights /= weights.sum()
         # A smoothed line lags behind by the mean age of what it averages; the slope makes half of that good.
         lag = weights.dot(ages)
         steps = np.arange(1.0 + lag, horizon + 0.5 + lag)
-        line: FloatArray = weights.dot(adjusted) + 0.5 * self.slope * steps
+        level = adjusted.dot(weights)
+        line: FloatArray = level[..., None] + 0.5 * self.slope * steps
         return line
 
     def _pattern_after(self, rows: FloatArray) -> FloatArray:
         """The pattern after these seasons, one a row: as addends, or as factors."""
         own = seasonal_profile(rows, self.slope, self.multiplicative)
-        trained, seasons = self.pattern, len(rows)
-        shift = best_shift(trained, own)
-        trained = np.concatenate([trained[shift:], trained[:shift]])
+        shift = best_shift(self.pattern, own)
+        trained = np.concatenate([self.pattern[shift:], self.pattern[:shift]])
+        return self._mixed(trained, own, len(rows))
+
+    def _patterns_after(self, rows: FloatArray) -> FloatArray:
+        """The same after the seasons of many windows, `rows` of shape (k, seasons, season_length)."""
+        own = seasonal_profile(rows, self.slope, self.multiplicative)
+        places = np.arange(self.pattern.size)
+        turned = self.pattern[(places[:, None] + places) % self.pattern.size]
+        shifts = np.matmul(own, turned.T).argmax(axis=1)
+        return self._mixed(turned[shifts], own, rows.shape[1])
+
+    def _mixed(self, trained: FloatArray, own: FloatArray, seasons: int) -> FloatArray:
         mixed = trained + (own - trained) * (seasons / (seasons + SEASONS))
         return np.maximum(1.0 + mixed, _SMALLEST_FACTOR) if self.multiplicative else mixed
 
@@ -152,15 +183,16 @@ def seasonal_profile(rows: FloatArray, slope: float, multiplicative: bool) -> Fl
     """The mean deviation from its season's level of each place in the season, shape (season_length,).
 
     `rows` holds a season each, shape (k, season_length); deviations are relative to the mean size of their
-    season's values where `multiplicative`. `slope` is taken off before, in the unit of the values a step.
+    season's values where `multiplicative`. `slope` is taken off before, in the unit of the values a step. Axes
+    before these two stay as they are.
     """
-    seasons, season_length = rows.shape
+    seasons, season_length = rows.shape[-2:]
     level = rows - slope * (np.arange(season_length) - 0.5 * (season_length - 1))
     # Sums, not means: numpy's mean takes twice the time for a few values.
-    deviations = level - level.sum(axis=1, keepdims=True) / season_length
+    deviations = level - level.sum(axis=-1, keepdims=True) / season_length
     if multiplicative:
         # The mean size is the mean for positive values, and keeps the sign and the scale of any others.
-        sizes = np.abs(level).sum(axis=1, keepdims=True) / season_length
+        sizes = np.abs(level).sum(axis=-1, keepdims=True) / season_length
         deviations /= np.where(sizes > 0.0, sizes, 1.0)
-    profile: FloatArray = deviations.sum(axis=0) / seasons
+    profile: FloatArray = deviations.sum(axis=-2) / seasons
     return profile

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecast_grpc.fit.families import FITS, FitSpec
+from forecast_grpc.fit.quantiles import no_quantiles
 from forecast_grpc.fit.rolling import FOLDS, MAX_ORIGINS, rolling_origin
+from forecast_grpc.models.missing import fill_missing
 from tests.models.examples import series
 
 NAIVE = FITS["seasonal_naive"]
@@ -70,6 +72,22 @@ def test_origins_are_few_enough_and_not_in_step_with_the_season(length: int, sea
         return
     assert len(errors.forecasts) <= MAX_ORIGINS
     assert math.gcd(errors.stride, season_length) == 1
+
+
+@pytest.mark.parametrize("missing", [[], [0, 1], [70, 71], [89], [0, 40, 61, 62, 63, 118, 119]])
+def test_windows_are_filled_with_what_was_known(missing: list[int]) -> None:
+    """Forecasts that are made at once are those of each window, filled without what came after it."""
+    values = series(120)
+    values[missing] = np.nan
+    errors = rolling_origin(FITS["theta"], values, spec(6, 12))
+    assert errors is not None
+    origins = 120 - len(errors.forecasts) + np.arange(len(errors.forecasts))
+    for fold in range(FOLDS):
+        own = np.flatnonzero(errors.folds == fold)
+        trained = fill_missing(values[: origins[own[0]]])
+        model = FITS["theta"](trained, spec(6, 12), no_quantiles(6))
+        alone = [model.forecast(fill_missing(values[:origin]), 6) for origin in origins[own]]
+        assert errors.forecasts[own] == pytest.approx(np.array(alone), rel=1e-12)
 
 
 def test_missing_outcomes_are_not_judged() -> None:

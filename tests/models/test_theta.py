@@ -114,3 +114,14 @@ def test_a_tail_shorter_than_a_season_is_refused() -> None:
     """Such a model could not answer an empty request."""
     with pytest.raises(ValueError, match="tail"):
         Theta.from_arrays({**theta(season(SEASON)).arrays(), "tail": np.ones(SEASON - 1)})
+
+
+@pytest.mark.parametrize("multiplicative", [True, False])
+@pytest.mark.parametrize(("season_length", "length"), [(1, 5), (1, 100), (4, 9), (12, 80), (300, 1_300)])
+def test_many_windows_at_once(season_length: int, length: int, *, multiplicative: bool) -> None:
+    """The forecasts of many windows at once are those of one after the other."""
+    pattern = season(season_length) if season_length > 1 else np.zeros(1)
+    model = theta(pattern, multiplicative=multiplicative, slope=0.2)
+    windows = 50.0 + np.random.default_rng(length).normal(size=(7, length)).cumsum(axis=1)
+    alone = [model.forecast(window, 2 * season_length + 3) for window in windows]
+    assert model.forecasts(windows, 2 * season_length + 3) == pytest.approx(np.array(alone), rel=1e-12)
