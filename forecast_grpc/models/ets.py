@@ -1,4 +1,4 @@
-"""Exponential smoothing with additive errors: one recursion, of which SES, Holt and Holt-Winters are cases."""
+"""Exponential smoothing: one recursion, of which SES, Holt and Holt-Winters are cases."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +16,9 @@ SEASONS = 4
 MEMORY = 400
 """Observations of a window that the recursion runs over at most: older ones have no weight left."""
 
+SMALLEST_FACTOR, LARGEST_FACTOR = 1e-6, 1e6
+"""What a multiplicative season is kept between, so that dividing by it, or by a level near zero, stays finite."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ets:
@@ -29,7 +32,12 @@ class Ets:
         season <- season + gamma * e
 
     SES has beta = trend = 0 and no season, Holt phi = 1 and no season, the damped trend phi < 1, and additive
-    Holt-Winters all of them.
+    Holt-Winters all of them. Where the season is multiplicative, with the step's level q = level + phi * trend:
+
+        e = y / season - q
+        season <- season + gamma * (y / q - season)
+
+    Whether errors are additive or multiplicative changes the likelihood, and no point forecast.
 
     The model holds the *final* state of training. A window that goes on from there, which its position tells,
     or that reaches back over it, resumes that state with what is new; steps in between that nobody observed
@@ -68,6 +76,9 @@ class Ets:
     residuals: ResidualQuantiles
     """Quantiles of the errors."""
 
+    multiplicative: bool = False
+    """Whether the seasonal states are factors, all above 0, instead of addends."""
+
     @property
     def min_length(self) -> int:
         """One season, or 2 where there is none."""
@@ -84,7 +95,8 @@ class Ets:
         level, trend, pattern = self._state_after(window, position)
         steps = np.arange(1, horizon + 1)
         damped = steps if self.phi == 1.0 else self.phi * (1.0 - self.phi**steps) / (1.0 - self.phi)
-        path: FloatArray = level + trend * damped + pattern[(steps - 1) % pattern.size]
+        line, ahead = level + trend * damped, pattern[(steps - 1) % pattern.size]
+        path: FloatArray = line * ahead if self.multiplicative else line + ahead
         return path
 
     def _state_after(self, window: FloatArray, position: int | None) -> tuple[float, float, FloatArray]:
@@ -119,8 +131,9 @@ class Ets:
         else:
             pattern = self._fitting(window)
         lag = 0.5 * (first - 1) + 1.0
-        level = float((window[:first] - np.resize(pattern, first)).sum()) / first - self.trend * lag
-        return level, self.trend, pattern
+        season = np.resize(pattern, first)
+        adjusted = window[:first] / season if self.multiplicative else window[:first] - season
+        return float(adjusted.sum()) / first - self.trend * lag, self.trend, pattern
 
     def _fitting(self, window: FloatArray) -> FloatArray:
         """The trained pattern, turned so that it fits the window's first step."""
@@ -137,6 +150,8 @@ class Ets:
         self, values: FloatArray, level: float, trend: float, pattern: FloatArray
     ) -> tuple[float, float, FloatArray]:
         """The recursion over values, shape (n,), n >= 0."""
+        if self.multiplicative:
+            return self._run_factors(values, level, trend, pattern)
         alpha, beta, gamma, phi = self.alpha, self.beta, self.gamma, self.phi
         states = pattern.tolist()
         size, place = len(states), 0
@@ -153,19 +168,47 @@ class Ets:
                 place = 0
         return level, trend, np.array(states[place:] + states[:place])
 
+    def _run_factors(
+        self, values: FloatArray, level: float, trend: float, pattern: FloatArray
+    ) -> tuple[float, float, FloatArray]:
+        """The recursion with a multiplicative season."""
+        alpha, beta, gamma, phi = self.alpha, self.beta, self.gamma, self.phi
+        states = pattern.tolist()
+        size, place = len(states), 0
+        for value in values.tolist():
+            trend *= phi
+            level += trend
+            factor = states[place]
+            error = value / factor - level
+            if level:
+                ratio = min(max(value / level, SMALLEST_FACTOR), LARGEST_FACTOR)
+                states[place] += gamma * (ratio - factor)
+            level += alpha * error
+            trend += beta * error
+            place += 1
+            if place == size:
+                place = 0
+        return level, trend, np.array(states[place:] + states[:place])
+
     def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
         """As `ResidualQuantiles.at`."""
         return self.residuals.at(levels, horizon)
 
     def arrays(self) -> dict[str, StoredArray]:
-        """`smoothing` (alpha, beta, gamma, phi), `state` (level, trend), `pattern`, `tail` and the quantiles."""
-        return {
+        """`smoothing` (alpha, beta, gamma, phi), `state` (level, trend), `pattern`, `tail` and the quantiles.
+
+        And `multiplicative`, 1, where the season is.
+        """
+        arrays: dict[str, StoredArray] = {
             "smoothing": np.array([self.alpha, self.beta, self.gamma, self.phi]),
             "state": np.array([self.level, self.trend]),
             "pattern": self.pattern,
             "tail": self.tail,
             NAME: self.residuals.offsets,
         }
+        if self.multiplicative:
+            arrays["multiplicative"] = np.ones(1)
+        return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
@@ -174,6 +217,10 @@ class Ets:
         level, trend = scalars(arrays, "state", 2)
         if not (0.0 < alpha <= 1.0 and 0.0 <= beta <= 1.0 and 0.0 <= gamma <= 1.0 and 0.0 < phi <= 1.0):
             raise ValueError(f"the smoothing parameters are {alpha}, {beta}, {gamma}, {phi}")
+        pattern = vector(arrays, "pattern")
+        multiplicative = "multiplicative" in arrays and scalars(arrays, "multiplicative", 1) == [1.0]
+        if multiplicative and not pattern.min() >= SMALLEST_FACTOR:
+            raise ValueError(f"the parameter pattern holds the factor {pattern.min()}")
         return cls(
             alpha=alpha,
             beta=beta,
@@ -181,7 +228,8 @@ class Ets:
             phi=phi,
             level=level,
             trend=trend,
-            pattern=vector(arrays, "pattern"),
+            pattern=pattern,
             tail=vector(arrays, "tail"),
             residuals=ResidualQuantiles.from_arrays(arrays),
+            multiplicative=multiplicative,
         )

@@ -1,7 +1,12 @@
 """Exponential smoothing: the recursion, and from which state it goes on."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from forecast_grpc.domain import FloatArray
 from forecast_grpc.models import Ets
@@ -11,9 +16,9 @@ TRAINED = 120
 HORIZON = 12
 
 
-def ets(**changes: float | FloatArray) -> Ets:
+def ets(**changes: Any) -> Ets:
     """Damped additive Holt-Winters with a season of 12, or what `changes` make of it."""
-    parameters: dict[str, float | FloatArray] = {
+    parameters: dict[str, Any] = {
         "alpha": 0.3,
         "beta": 0.05,
         "gamma": 0.1,
@@ -23,7 +28,7 @@ def ets(**changes: float | FloatArray) -> Ets:
         "pattern": season(12, 30.0),
         "tail": series(12),
     }
-    return Ets(**(parameters | changes), residuals=residuals())  # type: ignore[arg-type]
+    return Ets(**(parameters | changes), residuals=residuals())
 
 
 def by_the_book(model: Ets, values: FloatArray, horizon: int) -> list[float]:
@@ -31,22 +36,27 @@ def by_the_book(model: Ets, values: FloatArray, horizon: int) -> list[float]:
     level, trend, season_length = model.level, model.trend, model.pattern.size
     states = {index - season_length: float(state) for index, state in enumerate(model.pattern)}
     for index, value in enumerate(values):
-        before = states[index - season_length]
-        error = value - (level + model.phi * trend + before)
-        level, trend = level + model.phi * trend + model.alpha * error, model.phi * trend + model.beta * error
-        states[index] = before + model.gamma * error
-    count = len(values)
-    return [
-        level
-        + trend * sum(model.phi**power for power in range(1, step + 1))
-        + states[count - season_length + (step - 1) % season_length]
-        for step in range(1, horizon + 1)
-    ]
+        before, passed = states[index - season_length], level + model.phi * trend
+        if model.multiplicative:
+            error, change = value / before - passed, value / passed - before
+        else:
+            error = change = value - passed - before
+        level, trend = passed + model.alpha * error, model.phi * trend + model.beta * error
+        states[index] = before + model.gamma * change
+    path = []
+    for step in range(1, horizon + 1):
+        line = level + trend * sum(model.phi**power for power in range(1, step + 1))
+        season = states[len(values) - season_length + (step - 1) % season_length]
+        path.append(line * season if model.multiplicative else line + season)
+    return path
 
 
-FORMS: dict[str, dict[str, float | FloatArray]] = {
+FACTORS = 1.0 + season(12, 0.3)
+FORMS: dict[str, dict[str, Any]] = {
     "damped Holt-Winters": {},
     "Holt-Winters": {"phi": 1.0},
+    "multiplicative Holt-Winters": {"phi": 1.0, "pattern": FACTORS, "multiplicative": True},
+    "damped multiplicative Holt-Winters": {"pattern": FACTORS, "multiplicative": True},
     "Holt": {"phi": 1.0, "gamma": 0.0, "pattern": np.zeros(1)},
     "SES": {"phi": 1.0, "beta": 0.0, "gamma": 0.0, "trend": 0.0, "pattern": np.zeros(1)},
 }
@@ -116,17 +126,45 @@ def test_a_cut_window_keeps_its_place() -> None:
     assert model.forecast(window, 5).tolist() == model.forecast(window[-400:], 5).tolist()
 
 
+MULTIPLICATIVE = ets(pattern=FACTORS, multiplicative=True, trend=0.0)
+
+
+def test_a_multiplicative_season_survives_its_arrays() -> None:
+    """The form is stored with the parameters, and a factor of zero or below is refused."""
+    again = Ets.from_arrays(MULTIPLICATIVE.arrays())
+    window = series(50)
+    assert again.forecast(window, 30, 1).tolist() == MULTIPLICATIVE.forecast(window, 30, 1).tolist()
+    with pytest.raises(ValueError, match="pattern"):
+        Ets.from_arrays({**MULTIPLICATIVE.arrays(), "pattern": np.array([1.0, 0.0])})
+
+
+@pytest.mark.parametrize("offset", range(12))
+def test_a_multiplicative_season_scales_with_the_window(offset: int) -> None:
+    """A window from anywhere, a thousand times as high as training, is forecast with its own season's size."""
+    path = 1e5 * np.resize(FACTORS, 200)
+    window, ahead = path[offset : offset + 61], path[offset + 61 : offset + 73]
+    assert MULTIPLICATIVE.forecast(window, HORIZON) == pytest.approx(ahead, rel=0.05)
+
+
+@pytest.mark.parametrize("position", [None, 1, 50])
+@settings(max_examples=50)
+@given(window=arrays(np.float64, 60, elements=st.floats(-(2.0**100), 2.0**100, width=32)))
+def test_a_multiplicative_season_stays_finite(position: int | None, window: FloatArray) -> None:
+    """Windows for which it makes no sense, of zeros and of both signs, give finite forecasts all the same."""
+    assert np.isfinite(MULTIPLICATIVE.forecast(window, 3 * HORIZON, position)).all()
+
+
 @pytest.mark.parametrize("name", ["smoothing", "state", "pattern", "tail"])
 def test_a_missing_parameter_is_named(name: str) -> None:
     """Arrays without one of the parameters are refused, by its name."""
-    arrays = dict(ets().arrays())
-    del arrays[name]
+    left = dict(ets().arrays())
+    del left[name]
     with pytest.raises(ValueError, match=name):
-        Ets.from_arrays(arrays)
+        Ets.from_arrays(left)
 
 
 def test_smoothing_parameters_must_make_sense() -> None:
     """A smoothing parameter outside its range is refused."""
-    arrays = dict(ets().arrays()) | {"smoothing": np.array([1.5, 0.0, 0.0, 1.0])}
+    wrong = dict(ets().arrays()) | {"smoothing": np.array([1.5, 0.0, 0.0, 1.0])}
     with pytest.raises(ValueError, match="smoothing"):
-        Ets.from_arrays(arrays)
+        Ets.from_arrays(wrong)
