@@ -56,8 +56,8 @@ def fit_series(
     integer steps, the length at which the series correlates with itself. `trained_time` with a time zone;
     None: now.
 
-    `metadata.accuracy` holds `mae`, `smape` (percent), `mase` and `coverage_80`, as far as the series is long
-    enough to measure them.
+    `metadata.accuracy` holds `mae`, `smape` (percent), `mase`, `relative_mae` (to the seasonal naive method) and
+    `coverage_80`, as far as the series is long enough to measure them.
 
     Raises SeriesError where the series is too short or holds no observation, ValueError for an unknown family
     or a horizon or season length below 1.

@@ -51,6 +51,9 @@ class RollingErrors:
     outcomes: FloatArray
     """Shape (origins, horizon)."""
 
+    naive: FloatArray
+    """What the seasonal naive method forecasts from the same origins, shape (origins, horizon)."""
+
     folds: NDArray[np.int64]
     """The fold of each origin, shape (origins,), ascending."""
 
@@ -71,13 +74,15 @@ class RollingErrors:
         return _mean(np.abs(self.errors))
 
     def accuracy(self) -> dict[str, float]:
-        """`mae`, `smape` (percent), `mase` and `coverage_80`, as far as they are defined."""
+        """`mae`, `smape` (percent), `mase`, `relative_mae` and `coverage_80`, as far as they are defined."""
         sizes = np.abs(self.outcomes) + np.abs(self.forecasts)
         relative = np.divide(200.0 * np.abs(self.errors), sizes, out=np.zeros_like(sizes), where=sizes != 0.0)
+        naive_mae = _mean(np.abs(self.outcomes - self.naive))
         found = {
             "mae": self.mae,
             "smape": _mean(relative),
             "mase": self.mae / self.scale if self.scale else math.nan,
+            "relative_mae": self.mae / naive_mae if naive_mae else math.nan,
             "coverage_80": self._coverage(),
         }
         return {name: value for name, value in found.items() if math.isfinite(value)}
@@ -116,6 +121,7 @@ def rolling_origin(fit: Fit, values: FloatArray, spec: FitSpec) -> RollingErrors
     return RollingErrors(
         forecasts=forecasts,
         outcomes=outcomes,
+        naive=_naive(values, origins, spec),
         folds=folds,
         stride=int(origins[1] - origins[0]) if origins.size > 1 else 1,
         scale=_scale(values[: origins[0]], spec.season_length),
@@ -129,6 +135,12 @@ def _forecasts(model: Forecaster, values: FloatArray, origins: NDArray[np.int64]
     position = 1 - int(origins[0])
     forecasts = [model.forecast(fill_missing(values[:origin]), horizon, position) for origin in origins]
     return np.array(forecasts)
+
+
+def _naive(values: FloatArray, origins: NDArray[np.int64], spec: FitSpec) -> FloatArray:
+    """The last season again and again; the last value where there is not yet a season."""
+    length = spec.season_length if spec.season_length <= origins[0] else 1
+    return _windows(values, origins, length)[:, np.arange(spec.horizon) % length]
 
 
 def _windows(values: FloatArray, origins: NDArray[np.int64], length: int) -> FloatArray:

@@ -139,7 +139,7 @@ def test_the_artefact_says_all_that_is_known() -> None:
     assert (metadata.season_length, metadata.horizon, metadata.min_length) == (12, 18, 12)
     assert (metadata.frequency, metadata.state_time) == ("P1M", "2026-04-01T00:00:00Z")
     assert metadata.trained_time == moment.replace(microsecond=0)
-    assert metadata.accuracy.keys() == {"mae", "smape", "mase", "coverage_80"}
+    assert metadata.accuracy.keys() == {"mae", "smape", "mase", "relative_mae", "coverage_80"}
     assert metadata.accuracy == model.metadata.accuracy
 
 

@@ -35,6 +35,30 @@ def test_the_naive_method_on_squares_by_hand() -> None:
     shares = [5 / 13, 12 / 20, 7 / 25, 16 / 34, 9 / 41]
     assert accuracy["smape"] == pytest.approx(200 * sum(shares) / 5)
     assert accuracy["mase"] == pytest.approx(accuracy["mae"] / ((1 + 3) / 2))
+    assert accuracy["relative_mae"] == 1.0
+
+
+def test_an_error_is_relative_to_that_of_the_seasonal_naive_method() -> None:
+    """From the same origins, over the same steps: the method itself has 1, and a line that is drawn on 0."""
+    values = series(120)
+    values[[3, 77, 90]] = np.nan
+    naive = rolling_origin(NAIVE, values, spec(30, 12))
+    assert naive is not None
+    assert naive.naive.tolist() == naive.forecasts.tolist()
+    assert naive.accuracy()["relative_mae"] == 1.0
+    theta = rolling_origin(FITS["theta"], values, spec(30, 12))
+    assert theta is not None
+    assert theta.accuracy()["relative_mae"] == pytest.approx(theta.mae / naive.mae)
+    line = rolling_origin(FITS["trend"], np.arange(60.0), spec(6))
+    assert line is not None
+    assert line.accuracy()["relative_mae"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_without_a_season_yet_the_last_value_is_the_naive_forecast() -> None:
+    """Half of a short history is less than a season: nothing to repeat but its last value."""
+    errors = rolling_origin(FITS["trend"], np.arange(10.0), spec(2, 12))
+    assert errors is not None
+    assert errors.naive[0].tolist() == [4.0, 4.0]
 
 
 @families
