@@ -8,10 +8,11 @@ from ray.serve.config import BackpressureConfig, RequestRouterConfig
 from ray.serve.schema import LoggingConfig
 
 from forecast_grpc import artefact
-from forecast_grpc.config import DEPLOYMENT_NAME, Settings
+from forecast_grpc.config import Settings
 from forecast_grpc.domain import RequestLimits
 from forecast_grpc.engine import Engine
 from forecast_grpc.loading import HotSet, LoadLimits, ModelCache, ModelLoader
+from forecast_grpc.names import DEPLOYMENT_NAME
 from forecast_grpc.routing.haproxy import haproxy_enabled
 from forecast_grpc.routing.router import CUSTOMER_ROUTER
 from forecast_grpc.service import ForecastingService, GetModel
@@ -82,6 +83,8 @@ def _request_limits(settings: Settings) -> RequestLimits:
         max_sequence_length=settings.max_sequence_length,
         max_horizon=settings.max_horizon,
         max_quantile_levels=settings.max_quantile_levels,
+        max_covariates=settings.max_covariates,
+        max_covariate_values=settings.max_covariate_values,
     )
 
 

@@ -11,21 +11,6 @@ from platformdirs import user_data_path
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-DISTRIBUTION = "forecast-grpc"
-"""The name of this package where packages are installed from."""
-
-GRPC_PORT = 9000
-"""Where `forecast-grpc serve` listens for gRPC unless told otherwise."""
-
-HTTP_PORT = 8000
-"""Where `forecast-grpc serve` listens for HTTP unless told otherwise."""
-
-DEPLOYMENT_NAME = "ForecastingService"
-"""The name of the Serve deployment, for `serve.get_deployment_handle`."""
-
-APPLICATION_NAME = "default"
-"""The name of the Serve application, for the metadata `application`."""
-
 
 def default_store() -> Path:
     """The folder of the demo store: what every command uses where no store is named."""
@@ -94,6 +79,12 @@ class Settings(BaseSettings):
 
     max_quantile_levels: int = Field(default=100, ge=1)
     """Quantile levels that one request may ask for."""
+
+    max_covariates: int = Field(default=100, ge=0)
+    """Covariates that one request may hold."""
+
+    max_covariate_values: int = Field(default=50_000, ge=0)
+    """Values that all covariates of one request may hold together."""
 
     log_requests: bool = True
     """Whether each request leaves its line in the log."""

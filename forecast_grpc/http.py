@@ -12,10 +12,10 @@ from ray import serve
 from starlette.exceptions import HTTPException
 
 from forecast_grpc import __version__, wire
-from forecast_grpc.config import DISTRIBUTION
 from forecast_grpc.domain import ForecastQuery
 from forecast_grpc.engine import Call, Engine
 from forecast_grpc.errors import ForecastError, RequestInvalid
+from forecast_grpc.names import DISTRIBUTION
 
 CUSTOMER_HEADERS = ("serve_multiplexed_model_id", "multiplexed_model_id")
 """Where a request names its customer; the first is the one that Ray routes by."""

@@ -60,6 +60,12 @@ class ForecastingService(_Doors):
         await self.engine.prewarm(settings.prewarm)
         await super().__init__()  # type: ignore[misc]  # what Ray's decorator made of `_Doors`
 
+    def __del__(self) -> None:
+        """Ray calls this when the last request has been answered, and Python perhaps once more."""
+        # An error in __init__ leaves no engine.
+        if engine := getattr(self, "engine", None):
+            engine.telemetry.flush()
+
     # --- forecast.v1.ForecastService ---
 
     async def Forecast(  # noqa: N802 - the RPC's name

@@ -42,7 +42,10 @@ def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_no_process_behind(store: Path, number: signal.Signals) -> None:
-    """Ctrl-C, and SIGTERM as a process manager sends it, end all that was started, with exit code 0."""
+    """Ctrl-C, and SIGTERM as a process manager sends it, end all that was started, with exit code 0.
+
+    The log has the last request's line.
+    """
     with serving(store, "haproxy") as service:
         assert (
             service.grpc(ForecastRequest(sequence_data=TUTORIAL_SEQUENCE), "customer_123").forecast
@@ -51,10 +54,13 @@ def test_a_signal_leaves_no_process_behind(store: Path, number: signal.Signals) 
         children = psutil.Process(service.process.pid).children(recursive=True)
         names = {child.name() for child in children}
         assert {"raylet", "haproxy", "gcs_server"} <= names, names
+        logs = service.logs
+        service.grpc(ForecastRequest(sequence_data=[1.0]), "customer_123", request_id="the-last-one")
         # Ctrl-C reaches the whole foreground group; a process manager signals the one process.
         (os.killpg if number is signal.SIGINT else os.kill)(service.process.pid, number)
         assert service.process.wait(30) == 0
         eventually(lambda: not [child for child in children if child.is_running()])
+        assert any("the-last-one" in file.read_text() for file in logs.glob("forecast_grpc_*.log"))
 
 
 def test_a_port_in_use_is_named(store: Path) -> None:

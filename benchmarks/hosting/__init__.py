@@ -9,14 +9,13 @@ from pathlib import Path
 # The very functions that start the real service, so that nothing but the application can differ.
 from forecast_grpc.cli._cluster import (
     SERVICERS,
-    Endpoints,
-    IngressMode,
     _end,
     _set_environment,
     _start_ray,
-    free_port,
 )
-from forecast_grpc.config import APPLICATION_NAME, Settings
+from forecast_grpc.cli._endpoints import Endpoints, IngressMode, free_port
+from forecast_grpc.config import Settings
+from forecast_grpc.names import APPLICATION_NAME
 
 
 def host(module: str, grpc_port: int, ingress: IngressMode) -> None:

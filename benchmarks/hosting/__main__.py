@@ -3,7 +3,7 @@
 import sys
 
 from benchmarks.hosting import host
-from forecast_grpc.cli._cluster import IngressMode
+from forecast_grpc.cli._endpoints import IngressMode
 
 module, grpc_port, ingress = sys.argv[1:]
 host(module, int(grpc_port), IngressMode(ingress))

@@ -7,16 +7,13 @@ and the ingress mode is a matter of that environment.
 import logging
 import math
 import os
-import random
 import signal
-import socket
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,7 +22,18 @@ import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from forecast_grpc.cli._common import CommandFailed
-from forecast_grpc.config import APPLICATION_NAME, Settings
+from forecast_grpc.cli._endpoints import (
+    BLOCK,
+    GRPC_BLOCKS,
+    HTTP_BLOCKS,
+    Endpoints,
+    IngressMode,
+    free_block,
+    free_port,
+    require_free_port,
+)
+from forecast_grpc.config import Settings
+from forecast_grpc.names import APPLICATION_NAME
 from forecast_grpc.routing.haproxy import PORT_VARIABLES, haproxy_environment
 
 SERVICERS = (
@@ -33,15 +41,6 @@ SERVICERS = (
     "grpc_health.v1.health_pb2_grpc.add_HealthServicer_to_server",
 )
 """Import paths of the gRPC services that Ray Serve is to offer, for `grpc_servicer_functions`."""
-
-FREE_PORTS = range(20_000, 24_000)
-"""Where free ports are looked for: above Ray's workers, below the replicas' ports and the ephemeral ones."""
-
-BLOCK = 100
-"""Ports that the replicas of a service on this machine have for each protocol."""
-
-HTTP_BLOCKS, GRPC_BLOCKS = range(24_000, 28_000, BLOCK), range(28_000, 32_000, BLOCK)
-"""First ports of the blocks that a service may take for its replicas."""
 
 READY_TIMEOUT_S = 60.0
 """How long the ingress may take to find the replicas once they are up, in seconds."""
@@ -51,33 +50,6 @@ _NOTICE_S = 1.0
 
 STOP_TIMEOUT_S = 5.0
 """How long processes have to end on their own before they are killed, in seconds."""
-
-
-class IngressMode(StrEnum):
-    """How requests come in."""
-
-    HAPROXY = "haproxy"
-    """HAProxy, straight into the replicas: fast."""
-
-    PROXY = "proxy"
-    """Ray's Python proxy: works everywhere, and is what Anyscale runs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoints:
-    """Where the service listens."""
-
-    host: str
-    """The interface's address."""
-
-    grpc_port: int
-    """For gRPC."""
-
-    http_port: int
-    """For HTTP."""
-
-    metrics_port: int
-    """For Prometheus: `GET /metrics`."""
 
 
 class Stopped:
@@ -156,50 +128,16 @@ def running(
             # Ray has put its own handler in place, which dies without cleaning up.
             stopped.install()
             progress("starting the replicas")
-            _start_service(settings, endpoints)
-            progress("waiting for the ingress")
-            wait_until_serving(f"{endpoints.host}:{endpoints.grpc_port}", READY_TIMEOUT_S)
-            yield _cluster(stopped)
+            with _serving(settings, endpoints, progress):
+                progress("waiting for the ingress")
+                wait_until_serving(f"{endpoints.host}:{endpoints.grpc_port}", READY_TIMEOUT_S)
+                yield _cluster(stopped)
         finally:
             # A second Ctrl-C must not leave half of the processes behind.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             # While the raylet lives: what it started goes to another parent when it ends.
             started += psutil.Process().children(recursive=True)
             progress("stopping")
-
-
-def require_free_port(host: str, port: int) -> None:
-    """Raises CommandFailed where something listens on this port already, or where it may not be opened."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as exc:
-            raise CommandFailed(
-                f"Port {port} on {host} cannot be opened ({os.strerror(exc.errno or 0)}): stop what uses it, or "
-                "choose another with --grpc-port, --http-port or --metrics-port."
-            ) from exc
-
-
-def free_port() -> int:
-    """A port that nothing listens on at this moment.
-
-    Below those that the system hands out by itself: of these, one that was free a second ago may be Ray's by now.
-    """
-    for port in random.sample(FREE_PORTS, len(FREE_PORTS)):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("", port))
-            return port
-    raise CommandFailed("There is no free port left on this machine.")
-
-
-def _free_block(firsts: range) -> int:
-    """The first port of a block that nobody uses: the replicas of a service take its ports from there on."""
-    for first in random.sample(firsts, len(firsts)):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("", first))
-            return first
-    raise CommandFailed("There are no free ports for replicas left on this machine.")
 
 
 def wait_until_serving(address: str, timeout_s: float) -> None:
@@ -226,9 +164,11 @@ def _set_environment(ingress: IngressMode, folder: Path) -> None:
     for name, value in haproxy_environment(folder).items():
         os.environ.setdefault(name, value)
     # Replicas open their ports with SO_REUSEPORT: two services on the same ones would get each other's requests.
-    for protocol, first in (("HTTP", _free_block(HTTP_BLOCKS)), ("GRPC", _free_block(GRPC_BLOCKS))):
+    for protocol, first in (("HTTP", free_block(HTTP_BLOCKS)), ("GRPC", free_block(GRPC_BLOCKS))):
         os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MIN_{protocol}_PORT", str(first))
         os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MAX_{protocol}_PORT", str(first + BLOCK))
+    # HAProxy, on this machine too, hears at once that a replica is to go, and tries another where one has gone.
+    os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
     for name in PORT_VARIABLES:
         # Any free port will do, so that several services can live on one machine.
         os.environ.setdefault(name, str(free_port()))
@@ -248,6 +188,21 @@ def _start_ray(settings: Settings, endpoints: Endpoints) -> Callable[[], None]:
         _metrics_export_port=endpoints.metrics_port,
     )
     return ray.shutdown
+
+
+@contextmanager
+def _serving(settings: Settings, endpoints: Endpoints, progress: Callable[[str], None]) -> Iterator[None]:
+    """Runs the service in Ray; at the end its replicas answer what they were asked, and write their last lines."""
+    from ray import serve
+
+    _start_service(settings, endpoints)
+    try:
+        yield
+    finally:
+        progress("finishing what is under way")
+        # Whoever asks a second time does not want to wait for it.
+        with suppress(KeyboardInterrupt):
+            serve.shutdown()  # type: ignore[no-untyped-call]
 
 
 def _start_service(settings: Settings, endpoints: Endpoints) -> None:

@@ -1,13 +1,17 @@
 """`forecast-grpc serve`: the service on this machine, in the foreground."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forecast_grpc.cli._cluster import Cluster, Endpoints, IngressMode, free_port, haproxy_available, running
 from forecast_grpc.cli._common import CommandFailed, ExitCode, StoreOption, existing_store, notes
-from forecast_grpc.config import GRPC_PORT, HTTP_PORT, Settings, default_store
+from forecast_grpc.cli._endpoints import Endpoints, IngressMode, free_port
+from forecast_grpc.names import GRPC_PORT, HTTP_PORT
+
+if TYPE_CHECKING:
+    from forecast_grpc.cli._cluster import Cluster
+    from forecast_grpc.config import Settings
 
 _INTERRUPTED = 128 + 2
 """What a shell calls the end by SIGINT."""
@@ -44,7 +48,12 @@ def serve(  # noqa: PLR0913 - its options are many, and each is a parameter
         ),
     ] = None,
 ) -> None:
-    """Starts the service in the foreground; Ctrl-C stops it and all that it started."""
+    """Starts the service in the foreground; Ctrl-C stops it and all that it started.
+
+    It answers what it has been asked before it stops; a second Ctrl-C does not wait for that.
+    """
+    from forecast_grpc.cli._cluster import running
+
     named = {
         "num_replicas": num_replicas,
         "max_hot_models": max_hot_models,
@@ -74,9 +83,11 @@ def serve(  # noqa: PLR0913 - its options are many, and each is a parameter
         raise typer.Exit(0 if ready else _INTERRUPTED) from None
 
 
-def _settings(named: dict[str, Any], assignments: list[str]) -> Settings:
+def _settings(named: dict[str, Any], assignments: list[str]) -> "Settings":
     """The settings from the command line, over those from the environment."""
     from pydantic import ValidationError
+
+    from forecast_grpc.config import Settings
 
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
@@ -96,6 +107,8 @@ def _settings(named: dict[str, Any], assignments: list[str]) -> Settings:
 
 def _require_store(url: str) -> None:
     """Ends the command where there is no store; builds the demo store where that is what is missing."""
+    from forecast_grpc.config import default_store
+
     if url == str(default_store()) and not Path(url).exists():
         from forecast_grpc.cli.demo_store import build_demo_store
 
@@ -104,6 +117,8 @@ def _require_store(url: str) -> None:
 
 
 def _usable(ingress: IngressMode) -> IngressMode:
+    from forecast_grpc.cli._cluster import haproxy_available
+
     if ingress is IngressMode.HAPROXY and not haproxy_available():
         notes().print(
             "There is no HAProxy for this machine: requests come in by Ray's proxy (--ingress proxy)."
@@ -112,7 +127,7 @@ def _usable(ingress: IngressMode) -> IngressMode:
     return ingress
 
 
-def _print_ready(settings: Settings, endpoints: Endpoints, cluster: Cluster) -> None:
+def _print_ready(settings: "Settings", endpoints: Endpoints, cluster: "Cluster") -> None:
     """One line that says `ready`, then what to try."""
     grpc_address = f"{endpoints.host}:{endpoints.grpc_port}"
     http_address = f"http://{endpoints.host}:{endpoints.http_port}"

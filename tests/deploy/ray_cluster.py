@@ -17,7 +17,7 @@ import httpx
 import psutil
 
 import forecast_grpc
-from forecast_grpc.cli._cluster import free_port
+from forecast_grpc.cli._endpoints import free_port
 from tests.service import eventually
 
 START_TIMEOUT_S = 120.0

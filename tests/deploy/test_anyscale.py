@@ -13,7 +13,8 @@ from packaging.specifiers import SpecifierSet
 
 import forecast_grpc
 from forecast_grpc.cli._cluster import SERVICERS
-from forecast_grpc.config import APPLICATION_NAME, Settings
+from forecast_grpc.config import Settings
+from forecast_grpc.names import APPLICATION_NAME
 from forecast_grpc.v1 import forecast_pb2
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,8 @@ import httpx
 import pytest
 import yaml
 
-from forecast_grpc.cli._cluster import free_port, wait_until_serving
+from forecast_grpc.cli._cluster import wait_until_serving
+from forecast_grpc.cli._endpoints import free_port
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 from tests import stores
