@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import safetensors
 
-from forecast_grpc.domain import Forecaster, ModelMetadata, ServedModel, StoredArray
+from forecast_grpc.domain import Forecaster, ModelMetadata, ServedModel, StoredArray, is_covariate_name
 from forecast_grpc.errors import ForecastError, ModelCorrupt, ModelFormatForbidden, ModelFormatUnsupported
 from forecast_grpc.models import FAMILIES
 from forecast_grpc.timeline import time_after
@@ -53,8 +53,10 @@ def encode(forecaster: Forecaster, metadata: ModelMetadata) -> bytes:
     """The artefact of this model: equal input gives equal bytes.
 
     `family` and `min_length` are taken from the forecaster, `sha256` from its bytes, all else from
-    `metadata`. Raises ValueError where a parameter is not a finite number.
+    `metadata`. Raises ValueError where a parameter is not a finite number, or the covariates that `metadata`
+    names are not those that the model takes.
     """
+    _check_covariates(forecaster, metadata)
     arrays = {name: _storable(name, array) for name, array in forecaster.arrays().items()}
     # Eight-byte values first, so that each array is aligned in a buffer that is read in place.
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
@@ -94,6 +96,7 @@ def decode(data: bytes, customer_id: str) -> ServedModel:
         forecaster = family.from_arrays(_views(parts))
         if metadata.min_length < forecaster.min_length:
             raise ValueError(f"this model needs {forecaster.min_length} values, not {metadata.min_length}")
+        _check_covariates(forecaster, metadata)
     except _UNREADABLE as exc:
         raise _error(exc, data, customer_id) from exc
     return ServedModel(metadata=metadata, forecaster=forecaster, nbytes=len(data) + _OVERHEAD)
@@ -201,6 +204,8 @@ def _to_text(forecaster: Forecaster, metadata: ModelMetadata, payload: bytes) ->
         "time_zone": None if metadata.time_zone == "UTC" else metadata.time_zone,
         "trained_time": None if trained_time is None else _rfc3339(trained_time),
         "state_time": metadata.state_time,
+        "fit_digest": metadata.fit_digest or None,
+        "covariates": "\n".join(metadata.covariates) or None,
     }
     accuracy = {_ACCURACY + name: repr(float(value)) for name, value in sorted(metadata.accuracy.items())}
     return {key: value for key, value in text.items() if value is not None} | accuracy
@@ -222,8 +227,19 @@ def _from_text(text: Mapping[str, str]) -> ModelMetadata:
         sha256=text["sha256"],
         trained_time=None if trained_time is None else _utc(trained_time),
         state_time=text.get("state_time"),
+        fit_digest=text.get("fit_digest", ""),
         accuracy={key[len(_ACCURACY) :]: float(text[key]) for key in text if key.startswith(_ACCURACY)},
+        covariates=tuple(text["covariates"].split("\n")) if "covariates" in text else (),
     )
+
+
+def _check_covariates(forecaster: Forecaster, metadata: ModelMetadata) -> None:
+    names, tail = metadata.covariates, forecaster.covariate_tail
+    count, past = (0, 0) if tail is None else tail.shape
+    if len(set(names)) != count or len(names) != count or not all(map(is_covariate_name, names)):
+        raise ValueError(f"the model takes {count} covariates, which are not named so: {', '.join(names)}")
+    if past > forecaster.min_length:
+        raise ValueError(f"the model looks at {past} past covariates, and at {forecaster.min_length} values")
 
 
 def _count(text: str) -> int:

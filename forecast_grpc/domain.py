@@ -21,6 +21,17 @@ CUSTOMER_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 """What a customer may be called; match it with `fullmatch`. It has no way to leave a folder."""
 
 
+_NAMED = 1_024  # Bytes of JSON that hold a covariate's name, each character escaped, and what is around it.
+
+MAX_COVARIATE_NAME = 64
+"""Characters of a covariate's name."""
+
+
+def is_covariate_name(name: str) -> bool:
+    """Whether a covariate may be called so: 1 to 64 printable characters."""
+    return 0 < len(name) <= MAX_COVARIATE_NAME and name.isprintable()
+
+
 class CacheTier(StrEnum):
     """Where a replica had the model when a request came."""
 
@@ -127,6 +138,9 @@ class ModelMetadata:
     state_time: str | None = None
     """Time of the last observation that the model was fitted to: RFC 3339, or an integer step."""
 
+    fit_digest: str = ""
+    """Digest of the history and the options of the fit: equal ones fit the same model. Empty where not known."""
+
     accuracy: Mapping[str, float] = field(default_factory=dict)
     """Errors by rolling origin at fit time: `mae`, `smape` (percent), `mase`, `coverage_80` and their like."""
 
@@ -222,10 +236,17 @@ class RequestLimits:
     max_quantile_levels: int
     """Quantile levels."""
 
+    max_covariates: int
+    """Covariates."""
+
+    max_covariate_values: int
+    """Values of all covariates together."""
+
     @property
     def max_body_bytes(self) -> int:
         """Bytes of a JSON body that any acceptable request fits in: 64 for a number is ample."""
-        return 64 * (self.max_sequence_length + self.max_quantile_levels) + 4_096
+        numbers = self.max_sequence_length + self.max_quantile_levels + self.max_covariate_values
+        return 64 * numbers + _NAMED * self.max_covariates + 4_096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

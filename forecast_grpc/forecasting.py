@@ -4,6 +4,7 @@ from datetime import datetime
 
 import numpy as np
 
+from forecast_grpc.covariates import covariate_matrix
 from forecast_grpc.domain import (
     FloatArray,
     ForecastQuery,
@@ -23,20 +24,22 @@ def answer(model: ServedModel, query: ForecastQuery, *, max_horizon: int) -> For
     """What the model forecasts for the query; `max_horizon` is the server's own limit in steps.
 
     Raises RequestInvalid, naming the field, where the sequence is too short for this model, holds nothing but
-    missing values or values so large that the arithmetic overflows, or where the horizon is beyond a limit;
+    missing values or values so large that the arithmetic overflows, where the horizon is beyond a limit, or where
+    the covariates are not those of the model (see `covariate_matrix`);
     ModelCorrupt where the model answers values of an ordinary size with something that is not a finite number.
     """
     horizon = _horizon(model, query.horizon, max_horizon)
     start_time = _start_time(model.metadata, query)
     window = _window(model, query.sequence)
     position = _position(model, query)
+    covariates = covariate_matrix(model, query, horizon)
     forecaster, levels = model.forecaster, query.quantile_levels
     # Where values overflow, the check below answers the caller; a warning in the log helps nobody.
     with np.errstate(over="ignore", invalid="ignore"):
-        point = forecaster.forecast(window, horizon, position)
+        point = forecaster.forecast(window, horizon, position, covariates)
         rows = point + forecaster.quantile_offsets(levels, horizon) if levels else ()
     if not np.isfinite(point).all():
-        raise _no_forecast(window)
+        raise _no_forecast(window, covariates)
     quantiles = tuple(
         QuantileForecast(level=level, values=row) for level, row in zip(levels, rows, strict=True)
     )
@@ -104,9 +107,11 @@ def _window(model: ServedModel, sequence: FloatArray) -> FloatArray:
         raise RequestInvalid.of("sequence_data", "must hold at least one value that is not missing") from exc
 
 
-def _no_forecast(window: FloatArray) -> ForecastError:
+def _no_forecast(window: FloatArray, covariates: FloatArray | None) -> ForecastError:
     """Whose fault it is that the forecast is not finite."""
+    text = "holds values too large to forecast from: the result overflows"
     if np.abs(window).max() > _ORDINARY:
-        text = "holds values too large to forecast from: the result overflows"
         return RequestInvalid.of("sequence_data", text)
+    if covariates is not None and np.abs(covariates).max() > _ORDINARY:
+        return RequestInvalid.of("covariates", text)
     return ModelCorrupt("The model's parameters give no finite forecast: fit and publish it again.")

@@ -29,7 +29,13 @@ def engine(store: FolderStore, sink: ListSink, **limits: Any) -> Engine:
         return hot.admit(customer_id)
 
     hot = HotSet(loader=loader, cache=cache, telemetry=telemetry, get_model=get_model)
-    request = RequestLimits(max_sequence_length=10, max_horizon=10, max_quantile_levels=1)
+    request = RequestLimits(
+        max_sequence_length=10,
+        max_horizon=10,
+        max_quantile_levels=1,
+        max_covariates=1,
+        max_covariate_values=10,
+    )
     return Engine(replica="r", limits=request, hot=hot, telemetry=telemetry)
 
 

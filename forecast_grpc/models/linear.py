@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray, StoredArray
+from forecast_grpc.models.covariates import Regression
 from forecast_grpc.models.parameters import scalars, stored, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 
@@ -27,7 +28,6 @@ class Linear:
     """
 
     family: ClassVar[str] = "linear"
-    covariate_tail: ClassVar[FloatArray | None] = None
 
     weights: NDArray[np.float32] | FloatArray
     """Shape (H, L): H horizons, L lags, the oldest first. Our own fit stores float32: half the bytes, and the
@@ -49,19 +49,34 @@ class Linear:
     anchored: bool = True
     """Whether the window's last value is taken off before the product, and added after it."""
 
+    regression: Regression | None = None
+    """What covariates add; the rest of the model is of what they leave. None where it was fitted without."""
+
     @property
     def min_length(self) -> int:
-        """L, the number of lags."""
-        return self.tail.size
+        """L, the number of lags, or the past covariates that are looked at where they are more."""
+        return (
+            self.tail.size if self.regression is None else max(self.tail.size, self.regression.tail.shape[1])
+        )
+
+    @property
+    def covariate_tail(self) -> FloatArray | None:
+        """As `Forecaster.covariate_tail`."""
+        return None if self.regression is None else self.regression.tail
 
     def forecast(
         self,
         window: FloatArray,
         horizon: int,
         position: int | None = None,  # noqa: ARG002
-        covariates: FloatArray | None = None,  # noqa: ARG002
+        covariates: FloatArray | None = None,
     ) -> FloatArray:
         """The point forecast, shape (horizon,)."""
+        if self.regression is not None:
+            return self.regression.around(self._path, window, horizon, covariates)
+        return self._path(window, horizon)
+
+    def _path(self, window: FloatArray, horizon: int) -> FloatArray:
         lags, block = self.tail.size, self.intercept.size
         blocks = -(-horizon // block)
         path = np.concatenate([window[-lags:], np.empty(blocks * block)])
@@ -84,7 +99,10 @@ class Linear:
         return self.residuals.at(levels, horizon)
 
     def arrays(self) -> dict[str, StoredArray]:
-        """`weights`, `intercept`, `tail`, the quantiles; `max_horizon` where bounded, `anchored` where not."""
+        """`weights`, `intercept`, `tail`, the quantiles; `max_horizon` where bounded, `anchored` where not.
+
+        And those of the regression, where there is one.
+        """
         arrays: dict[str, StoredArray] = {
             "weights": self.weights,
             "intercept": self.intercept,
@@ -95,7 +113,7 @@ class Linear:
             arrays["max_horizon"] = np.array([float(self.max_horizon)])
         if not self.anchored:
             arrays["anchored"] = np.zeros(1)
-        return arrays
+        return arrays if self.regression is None else arrays | self.regression.arrays()
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
@@ -113,6 +131,7 @@ class Linear:
             residuals=ResidualQuantiles.from_arrays(arrays),
             max_horizon=_max_horizon(arrays),
             anchored="anchored" not in arrays or scalars(arrays, "anchored", 1) != [0.0],
+            regression=Regression.from_arrays(arrays, tail.size),
         )
 
 

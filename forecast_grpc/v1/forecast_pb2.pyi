@@ -33,6 +33,7 @@ class ForecastRequest(_message.Message):
     HORIZON_FIELD_NUMBER: _builtins.int
     QUANTILE_LEVELS_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
+    COVARIATES_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
     horizon: _builtins.int
     """Steps to forecast, 1 to 1,000 by default. Unset: the horizon that the model was fitted for. Some families
@@ -62,6 +63,13 @@ class ForecastRequest(_message.Message):
         a model whose steps have no length in time.
         """
 
+    @_builtins.property
+    def covariates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Covariate]:
+        """What is known beside the series itself, such as prices, promotions or a weather forecast: each of those that the
+        model was fitted with, once, in any order, and no other. A model that was fitted without covariates refuses them.
+        At most 100, and 50,000 values in all of them together, by default.
+        """
+
     def __init__(
         self,
         *,
@@ -69,11 +77,12 @@ class ForecastRequest(_message.Message):
         horizon: _builtins.int | None = ...,
         quantile_levels: _abc.Iterable[_builtins.float] | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
+        covariates: _abc.Iterable[Global___Covariate] | None = ...,
         model_version: _builtins.int | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_horizon", b"_horizon", "_model_version", b"_model_version", "horizon", b"horizon", "model_version", b"model_version", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_horizon", b"_horizon", "_model_version", b"_model_version", "horizon", b"horizon", "model_version", b"model_version", "quantile_levels", b"quantile_levels", "sequence_data", b"sequence_data", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_horizon", b"_horizon", "_model_version", b"_model_version", "covariates", b"covariates", "horizon", b"horizon", "model_version", b"model_version", "quantile_levels", b"quantile_levels", "sequence_data", b"sequence_data", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__horizon: _TypeAlias = _typing.Literal["horizon"]  # noqa: Y015
     _WhichOneofArgType__horizon: _TypeAlias = _typing.Literal["_horizon", b"_horizon"]  # noqa: Y015
@@ -85,6 +94,41 @@ class ForecastRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__model_version) -> _WhichOneofReturnType__model_version | None: ...
 
 Global___ForecastRequest: _TypeAlias = ForecastRequest  # noqa: Y015
+
+@_typing.final
+class Covariate(_message.Message):
+    """What is known beside the series itself at each step, before the forecast and during it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name that the model was fitted with."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """One value a step, in time order; the last belongs to the last step of the forecast. As many as the forecast has
+        steps, or as many as `sequence_data` and the forecast have together. The longer form is needed where the model
+        also looks at the values along the sequence, unless `sequence_data` is empty: the model then goes on from the
+        covariates that it was fitted to. A request that is refused is told how many values are expected.
+
+        NaN is a missing value: before the forecast it is filled as in `sequence_data`, in the forecast it is refused.
+        Infinities are refused.
+        """
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Covariate: _TypeAlias = Covariate  # noqa: Y015
 
 @_typing.final
 class ForecastResponse(_message.Message):

@@ -3,12 +3,11 @@
 Both wires come together in `_judged`, so that a request is judged the same whichever door it came through.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, FailFast, Strict, ValidationError
@@ -17,6 +16,13 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from forecast_grpc.domain import FloatArray, ForecastQuery, RequestLimits
 from forecast_grpc.errors import FieldViolation, RequestInvalid
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest
+from forecast_grpc.wire.covariates import (
+    CovariateBody,
+    check_covariates,
+    covariates_from_bodies,
+    covariates_from_messages,
+)
+from forecast_grpc.wire.values import Values, check_finite, to_array
 
 T = TypeVar("T", bytes, Mapping[str, object])
 
@@ -54,7 +60,7 @@ class ForecastBody(BaseModel):
         },
     )
 
-    sequence_data: Annotated[list[Annotated[float, Strict()] | Literal["NaN"] | None], FailFast()] = []
+    sequence_data: Values = []
     """Observations, oldest first, equally spaced. `null` or `"NaN"` is a missing one. Empty: the forecast goes on
     from the end of the series that the model was fitted to."""
 
@@ -67,6 +73,9 @@ class ForecastBody(BaseModel):
     start_time: Annotated[AwareDatetime, BeforeValidator(_not_a_number)] | None = None
     """The time of the first observation, RFC 3339 with an offset or `Z`. The answer then says when it starts."""
 
+    covariates: Annotated[list[CovariateBody], FailFast()] = []
+    """Each of the covariates that the model was fitted with, in any order."""
+
     model_version: Annotated[int, Strict()] | None = None
     """The version of the model. Unset: the active one."""
 
@@ -78,6 +87,7 @@ def query_from_proto(request: ForecastRequest, limits: RequestLimits) -> Forecas
         horizon=request.horizon if request.HasField("horizon") else None,
         quantile_levels=tuple(request.quantile_levels),
         start_time=_start_time(request) if request.HasField("start_time") else None,
+        covariates=covariates_from_messages(request.covariates) if request.covariates else (),
         model_version=request.model_version if request.HasField("model_version") else None,
     )
     return _judged(query, limits)
@@ -103,7 +113,9 @@ def query_from_mapping(request: object, limits: RequestLimits) -> ForecastQuery:
 
 def _plain(value: object) -> object:
     if isinstance(value, list | tuple):
-        return [item.tolist() if isinstance(item, np.generic) else item for item in value]
+        return [_plain(item) if isinstance(item, np.generic | dict) else item for item in value]
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
     tolist: Callable[[], object] | None = getattr(value, "tolist", None)
     return value if tolist is None else tolist()
 
@@ -115,12 +127,12 @@ def _parsed(parse: Callable[[T], ForecastBody], request: T, limits: RequestLimit
         raise _shape_invalid(exc) from exc
     if body.model_extra:
         raise _unknown_fields(body.model_extra)
-    values = [math.nan if value is None or value == "NaN" else value for value in body.sequence_data]
     query = ForecastQuery(
-        sequence=np.array(values, dtype=np.float64),
+        sequence=to_array(body.sequence_data),
         horizon=body.horizon,
         quantile_levels=tuple(body.quantile_levels),
         start_time=body.start_time,
+        covariates=covariates_from_bodies(body.covariates),
         model_version=body.model_version,
     )
     return _judged(query, limits)
@@ -135,6 +147,8 @@ def _judged(query: ForecastQuery, limits: RequestLimits) -> ForecastQuery:
     if query.start_time is not None and not query.sequence.size:
         text = "is the time of sequence_data[0], and there is no sequence_data"
         raise RequestInvalid.of("start_time", text)
+    if query.covariates:
+        check_covariates(query.covariates, limits)
     version = query.model_version
     if version is not None and not 1 <= version <= MAX_MODEL_VERSION:
         raise RequestInvalid.of("model_version", f"must be from 1 to {MAX_MODEL_VERSION}, got {version}")
@@ -151,12 +165,7 @@ def _start_time(request: ForecastRequest) -> datetime:
 def _check_sequence(sequence: FloatArray, max_length: int) -> None:
     if len(sequence) > max_length:
         raise RequestInvalid.of("sequence_data", f"may hold {max_length} values at most, got {len(sequence)}")
-    infinite = np.isinf(sequence)
-    if infinite.any():
-        index = int(infinite.argmax())
-        raise RequestInvalid.of(
-            f"sequence_data[{index}]", "must be a finite number, or NaN where the observation is missing"
-        )
+    check_finite("sequence_data", sequence)
 
 
 def _check_levels(levels: Sequence[float], max_levels: int) -> None:
@@ -195,18 +204,20 @@ def _invalid(violations: tuple[FieldViolation, ...]) -> RequestInvalid:
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    """The proto path of a field, such as `sequence_data[3]`; `body` for the document as a whole."""
+    """The proto path of a field, such as `covariates[0].values[3]`; `body` for the document as a whole."""
     if not location:
         return "body"
-    index = "".join(f"[{part}]" for part in location[1:] if isinstance(part, int))
-    return f"{location[0]}{index}"
+    # Other texts name the alternatives of a type.
+    parts = (
+        f"[{part}]" if isinstance(part, int) else f".{part}" if part in CovariateBody.model_fields else ""
+        for part in location[1:]
+    )
+    return f"{location[0]}{''.join(parts)}"
 
 
 def _description(error: ErrorDetails) -> str:
     if error["type"] in {"float_type", "none_required", "literal_error"}:
-        missing = (
-            "; null or NaN where an observation is missing" if error["loc"][0] == "sequence_data" else ""
-        )
+        missing = "" if error["loc"][0] == "quantile_levels" else "; null or NaN where one is missing"
         return "must be a number" + missing
     message = error["msg"]
     return message[:1].lower() + message[1:]

@@ -20,7 +20,13 @@ from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceServicer, add_ForecastServiceServicer_to_server
 from forecast_grpc.wire import answer_to_proto, error_to_status, query_from_proto
 
-LIMITS = RequestLimits(max_sequence_length=10_000, max_horizon=1_000, max_quantile_levels=100)
+LIMITS = RequestLimits(
+    max_sequence_length=10_000,
+    max_horizon=1_000,
+    max_quantile_levels=100,
+    max_covariates=100,
+    max_covariate_values=50_000,
+)
 
 
 @dataclass

@@ -16,7 +16,9 @@ from forecast_grpc.errors import RequestInvalid
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest
 from forecast_grpc.wire import ForecastBody, query_from_json, query_from_mapping, query_from_proto
 
-LIMITS = RequestLimits(max_sequence_length=20, max_horizon=50, max_quantile_levels=3)
+LIMITS = RequestLimits(
+    max_sequence_length=20, max_horizon=50, max_quantile_levels=3, max_covariates=3, max_covariate_values=60
+)
 
 doubles = st.floats(allow_nan=True, allow_infinity=True, width=64)
 
