@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     max_quantile_levels: int = Field(default=100, ge=1)
     """Quantile levels that one request may ask for."""
 
-    max_covariates: int = Field(default=100, ge=0)
+    max_covariates: int = Field(default=100, ge=0, le=1_000)
     """Covariates that one request may hold."""
 
     max_covariate_values: int = Field(default=50_000, ge=0)

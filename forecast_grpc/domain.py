@@ -23,6 +23,9 @@ CUSTOMER_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 
 _NAMED = 1_024  # Bytes of JSON that hold a covariate's name, each character escaped, and what is around it.
 
+MAX_COVARIATES = 1_000
+"""Covariates that a request may hold, whatever the limits of a server."""
+
 MAX_COVARIATE_NAME = 64
 """Characters of a covariate's name."""
 

@@ -10,10 +10,19 @@ from itertools import islice
 from typing import Annotated, TypeVar
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, FailFast, Strict, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    Strict,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from forecast_grpc.domain import FloatArray, ForecastQuery, RequestLimits
+from forecast_grpc.domain import MAX_COVARIATES, FloatArray, ForecastQuery, RequestLimits
 from forecast_grpc.errors import FieldViolation, RequestInvalid
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest
 from forecast_grpc.wire.covariates import (
@@ -73,7 +82,7 @@ class ForecastBody(BaseModel):
     start_time: Annotated[AwareDatetime, BeforeValidator(_not_a_number)] | None = None
     """The time of the first observation, RFC 3339 with an offset or `Z`. The answer then says when it starts."""
 
-    covariates: Annotated[list[CovariateBody], FailFast()] = []
+    covariates: Annotated[list[CovariateBody], FailFast(), Field(max_length=MAX_COVARIATES)] = []
     """Each of the covariates that the model was fitted with, in any order."""
 
     model_version: Annotated[int, Strict()] | None = None

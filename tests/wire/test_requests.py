@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecast_grpc.domain import ForecastQuery, RequestLimits
+from forecast_grpc.domain import MAX_COVARIATE_NAME, ForecastQuery, RequestLimits
 from forecast_grpc.errors import RequestInvalid
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest
 from forecast_grpc.wire import ForecastBody, query_from_json, query_from_mapping, query_from_proto
@@ -195,8 +195,22 @@ def test_an_error_stays_short() -> None:
         b'{"sequence_data": [' + b'"",' * 200_000 + b'""]}',
         b'{"quantile_levels": [' + b"{}," * 200_000 + b"{}]}",
         b"{" + b",".join(b'"%d": 0' % number for number in range(60_000)) + b"}",
+        b'{"covariates": [' + b"0," * 300_000 + b"0]}",
+        b'{"covariates": [' + b"{}," * 200_000 + b"{}]}",
+        b'{"covariates": [' + b'{"name": "a"},' * 100_000 + b'{"name": "a"}]}',
+        b'{"covariates": [{"values": [' + b"{}," * 200_000 + b"{}]}]}",
+        b'{"covariates": [{' + b",".join(b'"%d": 0' % number for number in range(60_000)) + b"}]}",
     ],
-    ids=["items", "levels", "fields"],
+    ids=[
+        "items",
+        "levels",
+        "fields",
+        "no covariates",
+        "empty covariates",
+        "short covariates",
+        "values",
+        "fields of a covariate",
+    ],
 )
 def test_a_body_full_of_mistakes_is_refused_at_once(body: bytes) -> None:
     """The largest bodies that are read cost milliseconds, not seconds: meanwhile the replica answers nobody."""
@@ -204,3 +218,77 @@ def test_a_body_full_of_mistakes_is_refused_at_once(body: bytes) -> None:
     with pytest.raises(RequestInvalid):
         query_from_json(body, LIMITS)
     assert time.process_time() - started < 0.5
+
+
+# --- covariates ---
+
+PROMO = {"name": "promo", "values": [1.0, None, 0.5]}
+
+
+def test_covariates_come_alike_from_every_wire() -> None:
+    """Names and values, missing ones among them, from protobuf, JSON, a mapping, and one that holds arrays."""
+    message = ForecastRequest(covariates=[{"name": "promo", "values": [1.0, math.nan, 0.5]}])  # type: ignore[list-item]
+    body = {"covariates": [PROMO]}
+    arrays = {"covariates": ({"name": "promo", "values": np.array([1.0, np.nan, 0.5])},)}
+    for query in (
+        query_from_proto(message, LIMITS),
+        query_from_json(json.dumps(body).encode(), LIMITS),
+        query_from_json(b'{"covariates": [{"name": "promo", "values": [1, "NaN", 0.5]}]}', LIMITS),
+        query_from_mapping(body, LIMITS),
+        query_from_mapping(arrays, LIMITS),
+    ):
+        [covariate] = query.covariates
+        assert covariate.name == "promo"
+        assert covariate.values.tobytes() == np.array([1.0, np.nan, 0.5]).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("covariates", "field"),
+    [
+        ([{"name": "a"}] * 4, "covariates"),
+        ([{"name": "a", "values": [0.0] * 61}], "covariates"),
+        ([{"name": "a", "values": [0.0] * 31}, {"name": "b", "values": [0.0] * 30}], "covariates"),
+        ([{"name": "a"}, {"name": "a"}], "covariates[1].name"),
+        ([{"values": [1.0]}], "covariates[0].name"),
+        ([{"name": "a" * 65}], "covariates[0].name"),
+        ([{"name": "a\nb"}], "covariates[0].name"),
+        ([{"name": "a"}, {"name": "b", "values": [0.0, math.inf]}], "covariates[1].values[1]"),
+    ],
+    ids=["count", "length", "total", "twice", "no name", "long name", "line break", "infinite"],
+)
+def test_covariates_are_judged_alike(covariates: list[dict[str, Any]], field: str) -> None:
+    """Whatever the wire, the same field is blamed."""
+    assert outcome(query_from_proto, ForecastRequest(covariates=covariates)) == field  # type: ignore[arg-type]
+    assert outcome(query_from_mapping, {"covariates": covariates}) == field
+    assert outcome(query_from_json, json.dumps({"covariates": covariates}).encode()) == field
+
+
+@pytest.mark.parametrize(
+    ("covariates", "field"),
+    [
+        ("{}", "covariates"),
+        ("[1]", "covariates[0]"),
+        ('[{"name": "a", "vlaues": []}]', "covariates[0]"),
+        ('[{"name": 1}]', "covariates[0].name"),
+        ('[{"name": "a"}, {"name": "b", "values": [1, true]}]', "covariates[1].values[1]"),
+        ('[{"name": "a", "values": 1}]', "covariates[0].values"),
+    ],
+)
+def test_what_is_no_covariate_is_refused(covariates: str, field: str) -> None:
+    """A wrong type or a field that there is not, with its place."""
+    assert outcome(query_from_json, f'{{"covariates": {covariates}}}'.encode()) == field
+
+
+def test_the_largest_request_fits_into_a_body() -> None:
+    """What the limits allow is not refused for its bytes, however it is written."""
+    number = -1.7976931348623157e308
+    covariates = [
+        {"name": place * MAX_COVARIATE_NAME, "values": [number] * 20}
+        for place in ("\u3042", "\u3043", "\u3044")
+    ]
+    body = json.dumps(
+        {"sequence_data": [number] * 20, "quantile_levels": [0.1 + 0.2] * 3, "covariates": covariates},
+        indent=8,
+    )
+    assert len(body) <= LIMITS.max_body_bytes
+    assert isinstance(outcome(query_from_json, body.encode()), ForecastQuery)
