@@ -46,5 +46,5 @@ def test_every_setting_is_explained() -> None:
         words = " ".join(field.description.split())
         assert words in rows[name], name
         if name != "store":
-            default = ", ".join(field.default) if isinstance(field.default, tuple) else str(field.default)
-            assert f"`{default}`" in rows[name], name
+            default = "none" if field.default in ((), None) else f"`{field.default}`"
+            assert rows[name].startswith(f"{default} | "), name

@@ -137,8 +137,14 @@ def test_without_haproxy_says_so_and_serves_by_proxy(store: Path, tmp_path: Path
             process.wait(30)
 
 
-def test_the_tutorials_experiment(store: Path) -> None:
-    """100 concurrent requests over 6 customers with a cache of 4: all right, loads and unloads seen."""
+def test_the_tutorials_experiment(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """100 concurrent requests over 6 customers with a cache of 4: all right, loads and unloads seen.
+
+    The service runs although the folder for temporary files has too long a name for sockets.
+    """
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
     customers = list(stores.SLOPES) * 17
     with serving(store, "haproxy", "--max-hot-models", "4") as service:
         with ThreadPoolExecutor(32) as pool:

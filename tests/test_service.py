@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -18,7 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from forecast_grpc.store import FolderStore
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
-from tests.service import TUTORIAL_FORECAST, TUTORIAL_SEQUENCE, Outcome, RunningService, eventually
+from tests.service import COMMAND, TUTORIAL_FORECAST, TUTORIAL_SEQUENCE, Outcome, RunningService, eventually
 from tests.stores import HORIZON, SLOPES, publisher, trend
 
 Ask = Callable[..., Outcome]
@@ -475,3 +476,13 @@ def test_a_store_that_is_gone_stops_cold_models_only(service: RunningService) ->
     finally:
         away.rename(service.store)
     assert service.grpc(None, "cold-one").reason == "MODEL_NOT_FOUND"
+
+
+def test_the_wrong_port_is_named(service: RunningService) -> None:
+    """`forecast-grpc forecast` on the HTTP port: one sentence that says so, and an exit code that is not 0."""
+    address = service.http_address.removeprefix("http://")
+    command = [COMMAND, "forecast", "customer_123", "1,2,3", "--address", address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert re.search(f"Error: (No service answers gRPC at|What answers at) {address}.*", done.stderr)
+    assert len(done.stderr.splitlines()) == 1
+    assert done.returncode != 0

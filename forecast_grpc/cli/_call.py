@@ -71,6 +71,8 @@ def _metadata(target: Target, customer_id: str) -> tuple[tuple[str, str], ...]:
 
 
 def _channel(target: Target) -> grpc.Channel:
+    if "://" in target.address:
+        raise CommandFailed(f"An address is HOST:PORT, not {target.address}.", ExitCode.USAGE)
     # Environments often name an HTTP proxy that knows nothing of the service's address.
     options = [("grpc.enable_http_proxy", 0)] if _is_local(target.address) else []
     if target.tls:
@@ -95,6 +97,9 @@ def _failure(error: Any, target: Target) -> CommandFailed:  # noqa: ANN401 - an 
     if details is None and status is grpc.StatusCode.DEADLINE_EXCEEDED:
         waited = f"{target.timeout_s:g} s"
         return CommandFailed(f"No answer from {target.address} within {waited}.", ExitCode.UNAVAILABLE)
+    if details is None and "http2 header" in (error.details() or ""):
+        text = f"What answers at {target.address} speaks HTTP, not gRPC: is that the service's HTTP port?"
+        return CommandFailed(text, ExitCode.USAGE)
     sentence = error.details() or "The service gave no reason."
     facts = [status.name, *_facts(details or b"", sentence)]
     if request_id := _provenance(error).get("request_id"):
@@ -105,8 +110,8 @@ def _failure(error: Any, target: Target) -> CommandFailed:  # noqa: ANN401 - an 
 def _no_answer(target: Target) -> CommandFailed:
     how = " over TLS" if target.tls else ""
     return CommandFailed(
-        f"No service answers at {target.address}{how}: start one with `forecast-grpc serve`, or name another with "
-        "--address.",
+        f"No service answers gRPC at {target.address}{how}: start one with `forecast-grpc serve`, or name another "
+        "with --address.",
         ExitCode.UNAVAILABLE,
     )
 

@@ -45,6 +45,9 @@ SERVICERS = (
 READY_TIMEOUT_S = 60.0
 """How long the ingress may take to find the replicas once they are up, in seconds."""
 
+_LONGEST_TEMPORARY = 40
+"""Characters: Linux takes 107 for a socket, and Ray adds 67 to the folder's name."""
+
 _POLL_S = 0.05
 _NOTICE_S = 1.0
 
@@ -116,7 +119,11 @@ def running(
     for port in (endpoints.grpc_port, endpoints.http_port, endpoints.metrics_port):
         require_free_port(endpoints.host, port)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="forecast-grpc-")))
+        temporary = _temporary()
+        os.environ.setdefault("RAY_TMPDIR", temporary)
+        folder = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="forecast-grpc-", dir=temporary))
+        )
         _set_environment(ingress, folder)
         stopped, started = Stopped(), list[psutil.Process]()
         stack.callback(_end, started)
@@ -138,6 +145,12 @@ def running(
             # While the raylet lives: what it started goes to another parent when it ends.
             started += psutil.Process().children(recursive=True)
             progress("stopping")
+
+
+def _temporary() -> str:
+    """A folder for sockets, whose paths are limited."""
+    usual = tempfile.gettempdir()
+    return usual if len(usual) <= _LONGEST_TEMPORARY else "/tmp"  # noqa: S108 - what is made in it has modes
 
 
 def wait_until_serving(address: str, timeout_s: float) -> None:

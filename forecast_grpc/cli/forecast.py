@@ -30,7 +30,7 @@ def forecast(  # noqa: PLR0913 - each is an option of the command.
     values: Annotated[
         str | None,
         typer.Argument(
-            metavar="[VALUES]",
+            metavar="VALUES",
             help="Observations, oldest first: 1,2,3 or @file.csv or - for standard input; nothing between two "
             "commas, or nan, is a missing one. Without VALUES the forecast goes on from the end of training.",
             show_default=False,

@@ -1,5 +1,7 @@
 """`forecast-grpc serve`: the service on this machine, in the foreground."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -145,9 +147,17 @@ def _print_ready(settings: "Settings", endpoints: Endpoints, cluster: "Cluster")
             f"{grpc_address} forecast.v1.ForecastService/Forecast"
         ),
         f"curl -H 'serve_multiplexed_model_id: {customer}' -d '{_SAMPLE}' {http_address}/",
-        f"forecast-grpc forecast {customer} --plot --address {grpc_address}",
+        f"{_this_command()} forecast {customer} --plot --address {grpc_address}",
     ]
     typer.echo("\n".join(lines))
+
+
+def _this_command() -> str:
+    """How to call this program in the shell that it was started from."""
+    if shutil.which("forecast-grpc"):
+        return "forecast-grpc"
+    path = Path(sys.argv[0])
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _a_customer(url: str) -> str:

@@ -174,7 +174,7 @@ def test_no_service(run: RunCommand) -> None:
         done = run("forecast", "alpha", "1", "--address", address)
     assert done.code == 4
     assert done.err.startswith(
-        f"Error: No service answers at {address}: start one with `forecast-grpc serve`"
+        f"Error: No service answers gRPC at {address}: start one with `forecast-grpc serve`"
     )
 
 
@@ -246,7 +246,7 @@ def test_plain_caller_of_a_tls_service(run: RunCommand, store: Path, tmp_path: P
     with serving(store, credentials) as service:
         done = run("forecast", "beta", "5", "--address", service.address)
     assert done.code == 4
-    assert "No service answers" in done.err
+    assert "No service answers gRPC" in done.err
 
 
 def test_plot(run: RunCommand, service: FakeService) -> None:
@@ -308,3 +308,10 @@ def test_plot_without_its_library(
     done = run("forecast", "alpha", "1", option, "--address", service.address)
     assert done.code == 1
     assert done.err.endswith(f"Error: A picture needs {library}: pip install 'forecast-grpc[plot]'.\n")
+
+
+def test_an_address_with_a_scheme(run: RunCommand) -> None:
+    """A URL is refused with the form that an address has."""
+    done = run("forecast", "alpha", "1,2,3", "--address", "http://127.0.0.1:9000")
+    assert done.code == 2
+    assert done.err == "Error: An address is HOST:PORT, not http://127.0.0.1:9000.\n"
