@@ -79,6 +79,10 @@ class Ets:
     multiplicative: bool = False
     """Whether the seasonal states are factors, all above 0, instead of addends."""
 
+    slow_damping: bool = False
+    """Whether a far trend is damped as statsforecast does it, by phi + (phi + ... + phi^(h - 1)) at step h, not by
+    phi + ... + phi^h as in the book."""
+
     @property
     def min_length(self) -> int:
         """One season, or 2 where there is none."""
@@ -94,10 +98,18 @@ class Ets:
         """As `Forecaster.forecast`."""
         level, trend, pattern = self._state_after(window, position)
         steps = np.arange(1, horizon + 1)
-        damped = steps if self.phi == 1.0 else self.phi * (1.0 - self.phi**steps) / (1.0 - self.phi)
-        line, ahead = level + trend * damped, pattern[(steps - 1) % pattern.size]
+        line = level + trend * self._damped(steps.astype(np.float64))
+        ahead = pattern[(steps - 1) % pattern.size]
         path: FloatArray = line * ahead if self.multiplicative else line + ahead
         return path
+
+    def _damped(self, steps: FloatArray) -> FloatArray:
+        """How often the trend counts until each step."""
+        if self.phi == 1.0:
+            return steps
+        behind = 1.0 if self.slow_damping else 0.0
+        damped: FloatArray = self.phi * (behind + (1.0 - self.phi ** (steps - behind)) / (1.0 - self.phi))
+        return damped
 
     def _state_after(self, window: FloatArray, position: int | None) -> tuple[float, float, FloatArray]:
         """Level, trend and the pattern from the next step on, after the window."""
@@ -197,7 +209,7 @@ class Ets:
     def arrays(self) -> dict[str, StoredArray]:
         """`smoothing` (alpha, beta, gamma, phi), `state` (level, trend), `pattern`, `tail` and the quantiles.
 
-        And `multiplicative`, 1, where the season is.
+        And `multiplicative` and `slow_damping`, 1, where it is so.
         """
         arrays: dict[str, StoredArray] = {
             "smoothing": np.array([self.alpha, self.beta, self.gamma, self.phi]),
@@ -206,9 +218,8 @@ class Ets:
             "tail": self.tail,
             NAME: self.residuals.offsets,
         }
-        if self.multiplicative:
-            arrays["multiplicative"] = np.ones(1)
-        return arrays
+        switches = {"multiplicative": self.multiplicative, "slow_damping": self.slow_damping}
+        return arrays | {name: np.ones(1) for name, on in switches.items() if on}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
@@ -218,7 +229,7 @@ class Ets:
         if not (0.0 < alpha <= 1.0 and 0.0 <= beta <= 1.0 and 0.0 <= gamma <= 1.0 and 0.0 < phi <= 1.0):
             raise ValueError(f"the smoothing parameters are {alpha}, {beta}, {gamma}, {phi}")
         pattern = vector(arrays, "pattern")
-        multiplicative = "multiplicative" in arrays and scalars(arrays, "multiplicative", 1) == [1.0]
+        multiplicative = _is_on(arrays, "multiplicative")
         if multiplicative and not pattern.min() >= SMALLEST_FACTOR:
             raise ValueError(f"the parameter pattern holds the factor {pattern.min()}")
         return cls(
@@ -232,4 +243,9 @@ class Ets:
             tail=vector(arrays, "tail"),
             residuals=ResidualQuantiles.from_arrays(arrays),
             multiplicative=multiplicative,
+            slow_damping=_is_on(arrays, "slow_damping"),
         )
+
+
+def _is_on(arrays: Mapping[str, StoredArray], name: str) -> bool:
+    return name in arrays and scalars(arrays, name, 1) == [1.0]

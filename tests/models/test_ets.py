@@ -71,6 +71,14 @@ def test_new_observations_run_through_the_recursion(form: str, count: int) -> No
     assert forecast == pytest.approx(by_the_book(model, window, 2 * HORIZON), rel=1e-12)
 
 
+def test_slow_damping_is_one_step_behind() -> None:
+    """With it, the trend counts phi, 2 phi, 2 phi + phi^2 times: one phi more than the steps before have."""
+    model = ets(slow_damping=True, pattern=np.zeros(1), gamma=0.0)
+    for each in (model, Ets.from_arrays(model.arrays())):
+        path = each.forecast(model.tail, 3, 1 - model.tail.size)
+        assert path == pytest.approx([100 + 0.2 * times for times in (0.9, 1.8, 1.8 + 0.81)])
+
+
 def test_what_training_has_seen_counts_once() -> None:
     """A window that reaches back over training gives what its new part gives."""
     model, window = ets(), series(50, seed=3)
