@@ -20,7 +20,7 @@ STORE_TIMEOUT_S = 2.0
 GRACE_S = 2.0
 """What a busy machine may add."""
 
-FAULTS = (Fault.ERROR, Fault.DENIED, Fault.RESET, Fault.HANG)
+FAULTS = (Fault.ERROR, Fault.DENIED, Fault.RESET, Fault.HANG, Fault.TRUNCATED)
 
 _numbers = count()
 
