@@ -4,6 +4,8 @@
      ├─ InvalidArgument ── CustomerIdMissing, CustomerIdInvalid, RequestInvalid
      ├─ NotFound ───────── ModelNotFound, ModelVersionNotFound
      ├─ FailedPrecondition  ModelFormatForbidden, ModelFormatUnsupported
+     ├─ ModelVersionChanged
+     ├─ ModelServiceDisabled
      ├─ ModelCorrupt
      ├─ StoreUnavailable
      ├─ Overloaded
@@ -32,8 +34,10 @@ class Code(IntEnum):
     INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
+    PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
+    ABORTED = 10
     INTERNAL = 13
     UNAVAILABLE = 14
     DATA_LOSS = 15
@@ -43,8 +47,10 @@ HTTP_STATUS: Mapping[Code, int] = {
     Code.INVALID_ARGUMENT: 400,
     Code.DEADLINE_EXCEEDED: 504,
     Code.NOT_FOUND: 404,
+    Code.PERMISSION_DENIED: 403,
     Code.RESOURCE_EXHAUSTED: 429,
     Code.FAILED_PRECONDITION: 400,
+    Code.ABORTED: 409,
     Code.INTERNAL: 500,
     Code.UNAVAILABLE: 503,
     Code.DATA_LOSS: 500,
@@ -157,6 +163,20 @@ class ModelFormatUnsupported(FailedPrecondition):
     """The model is of a family or a format version that this release does not know."""
 
     reason = "MODEL_FORMAT_UNSUPPORTED"
+
+
+class ModelVersionChanged(ForecastError):
+    """The active model is not the one that the caller saw: somebody was quicker."""
+
+    code = Code.ABORTED
+    reason = "MODEL_VERSION_CHANGED"
+
+
+class ModelServiceDisabled(ForecastError):
+    """The operator has not switched this part of the model service on."""
+
+    code = Code.PERMISSION_DENIED
+    reason = "MODEL_SERVICE_DISABLED"
 
 
 class ModelCorrupt(ForecastError):

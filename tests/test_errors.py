@@ -29,6 +29,8 @@ TABLE = {
     "OVERLOADED": (Code.RESOURCE_EXHAUSTED, 429),
     "DEADLINE_EXCEEDED": (Code.DEADLINE_EXCEEDED, 504),
     "INTERNAL": (Code.INTERNAL, 500),
+    "MODEL_VERSION_CHANGED": (Code.ABORTED, 409),
+    "MODEL_SERVICE_DISABLED": (Code.PERMISSION_DENIED, 403),
 }
 """The contract: code and HTTP status by reason."""
 

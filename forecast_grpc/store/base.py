@@ -4,7 +4,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from forecast_grpc.errors import ModelFormatForbidden, ModelNotFound, ModelVersionNotFound, StoreUnavailable
+from forecast_grpc.errors import (
+    ModelFormatForbidden,
+    ModelNotFound,
+    ModelVersionChanged,
+    ModelVersionNotFound,
+    StoreUnavailable,
+)
 
 RETRY_AFTER_S = 1.0
 """When to try again after a store did not answer, in seconds."""
@@ -57,8 +63,12 @@ class ModelStore(Protocol):
         """Every published version, ascending. Raises ModelNotFound where there is no model at all."""
         ...
 
-    def activate(self, customer_id: str, version: int) -> None:
-        """Makes a published version the active one. Raises ModelNotFound or ModelVersionNotFound."""
+    def activate(self, customer_id: str, version: int, *, over: str | None = None) -> None:
+        """Makes a published version the active one; with `over`, only while the active artefact has that etag.
+
+        Comparing and replacing are one step: nobody's change in between is lost. Raises ModelNotFound or
+        ModelVersionNotFound; ModelVersionChanged where the active artefact has another etag, or is not there.
+        """
         ...
 
     def remove(self, customer_id: str, version: int) -> None:
@@ -90,6 +100,14 @@ def version_not_found(customer_id: str, version: int) -> ModelVersionNotFound:
     return ModelVersionNotFound(
         f"The customer {customer_id} has no model version {version}.",
         metadata={"customer_id": customer_id, "model_version": str(version)},
+    )
+
+
+def version_changed(customer_id: str) -> ModelVersionChanged:
+    """The error for a customer whose active model has changed since the caller saw it."""
+    return ModelVersionChanged(
+        f"The active model of the customer {customer_id} is another one by now: look at it, and decide again.",
+        metadata={"customer_id": customer_id},
     )
 
 

@@ -26,6 +26,9 @@ class Found:
     state: "UpdateVersion"
     """What a conditional write compares."""
 
+    etag: str
+    """What `fetch` and `read` call these bytes."""
+
     notes: Mapping[str, str]
     """What its writer noted on it."""
 
@@ -62,7 +65,7 @@ class Bucket:
                 result = obstore.get(self._client, key, options={"head": True})
         except FileNotFoundError:
             return None
-        return Found(state=_state(result.meta), notes=result.attributes)
+        return Found(state=_state(result.meta), etag=_etag(result), notes=result.attributes)
 
     def put(self, key: str, data: bytes, *, over: Found | None, notes: Mapping[str, str]) -> bool:
         """Writes the object if it is still as `over` says, or still not there where that is None.

@@ -110,11 +110,59 @@ def create(folder: Path, name: str, data: bytes) -> bool:
     return True
 
 
-def replace(folder: Path, name: str, data: bytes) -> None:
-    """Writes `folder/name`; a reader sees the old file or the new one."""
-    with partial(folder, data) as path:
+def replace(folder: Path, name: str, data: bytes, *, over: str | None = None) -> bool:
+    """Writes `folder/name`; a reader sees the old file or the new one.
+
+    With `over`, only where the file has that etag; False where it has another, or is not there. Raises OSError
+    where the file system has no locks, which this needs.
+    """
+    # What takes time, the writing, is done before the lock is taken.
+    with partial(folder, data) as path, locked(folder, needed=over is not None):
+        if over is not None and _etag_at(folder, name) != over:
+            return False
         path.replace(folder / name)
     sync_folder(folder)
+    return True
+
+
+@contextmanager
+def locked(folder: Path, *, needed: bool) -> Iterator[None]:
+    """Keeps out everyone else who locks this folder. Its end, that of the process too, unlocks it.
+
+    The folder itself is locked, so that nothing is left over. Where that cannot be done, raises OSError if the
+    lock is needed, and does without if not.
+    """
+    descriptor = None
+    try:
+        descriptor = _lock(folder)
+    except (OSError, ImportError) as exc:
+        if needed:
+            raise OSError(errno.ENOLCK, "folders cannot be locked here", str(folder)) from exc
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _lock(folder: Path) -> int:
+    import fcntl  # noqa: PLC0415 - Windows has none
+
+    descriptor = os.open(folder, _FOLDER | _NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _etag_at(folder: Path, name: str) -> str | None:
+    try:
+        with opened(folder, name) as descriptor:
+            return etag_of(descriptor)
+    except FileNotFoundError:
+        return None
 
 
 def make_folder(folder: Path) -> None:

@@ -1,8 +1,9 @@
 """The store in a folder, laid out as `layout` says.
 
-Publishers need no lock. A version's number is claimed by linking its complete file to its name, which one of
-them alone can do. Having made its version active, each looks whether a higher one is there and makes that one
-active in turn: the last to look sees them all, so the highest ends active.
+Publishers need no lock to agree. A version's number is claimed by linking its complete file to its name, which one
+of them alone can do. Having made its version active, each looks whether a higher one is there and makes that one
+active in turn: the last to look sees them all, so the highest ends active. Replacing what was seen and nothing
+else does need one: whoever replaces the active artefact holds a lock for that moment (`files.replace`).
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from forecast_grpc.store.base import (
     pickle_forbidden,
     require_removable,
     store_unavailable,
+    version_changed,
     version_not_found,
 )
 from forecast_grpc.store.layout import ACTIVE, PICKLE, VERSIONS, may_exist, version_name, versions_among
@@ -99,11 +101,12 @@ class FolderStore:
                 raise self._missing(customer_id, None)
             return versions
 
-    def activate(self, customer_id: str, version: int) -> None:
-        """See ModelStore."""
+    def activate(self, customer_id: str, version: int, *, over: str | None = None) -> None:
+        """See ModelStore. With `over`, raises StoreUnavailable where the file system has no locks."""
         data = self.read(customer_id, version=version).data
         with _translated():
-            files.replace(self.root / customer_id, ACTIVE, data)
+            if not files.replace(self.root / customer_id, ACTIVE, data, over=over):
+                raise version_changed(customer_id)
 
     def remove(self, customer_id: str, version: int) -> None:
         """See ModelStore."""

@@ -21,12 +21,14 @@ from forecast_grpc.store.base import (
     pickle_forbidden,
     require_removable,
     store_unavailable,
+    version_changed,
     version_not_found,
 )
 from forecast_grpc.store.bucket import Bucket, Found
 from forecast_grpc.store.layout import ACTIVE, PICKLE, VERSIONS, may_exist, version_name, versions_among
 
 _HIGHEST = "highest"
+_ACTIVATION = "activation"
 _PUBLICATION = "publication"
 # Names of notes are one lower-case word each: Azure takes no hyphen, and proxies drop underscores.
 
@@ -96,14 +98,19 @@ class ObjectStore:
             raise model_not_found(customer_id)
         return versions
 
-    def activate(self, customer_id: str, version: int) -> None:
-        """See ModelStore."""
+    def activate(self, customer_id: str, version: int, *, over: str | None = None) -> None:
+        """See ModelStore. Three requests."""
         data = self.read(customer_id, version=version).data
-        key = _key(customer_id)
+        key, activation = _key(customer_id), secrets.token_hex(16)
         for _ in range(_ATTEMPTS):
             active = self._bucket.find(key)
-            highest = max(version, _highest(active))
-            if self._bucket.put(key, data, over=active, notes={_HIGHEST: str(highest)}):
+            # Ours after all, where the answer to the attempt before was lost.
+            if active and active.notes.get(_ACTIVATION) == activation:
+                return
+            if over is not None and (active is None or active.etag != over):
+                raise version_changed(customer_id)
+            notes = {_HIGHEST: str(max(version, _highest(active))), _ACTIVATION: activation}
+            if self._bucket.put(key, data, over=active, notes=notes):
                 return
         raise _no_conditional_writes()
 

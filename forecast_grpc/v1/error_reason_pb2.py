@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66orecast/v1/error_reason.proto\x12\x0b\x66orecast.v1*\xd9\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12$\n ERROR_REASON_CUSTOMER_ID_MISSING\x10\x01\x12$\n ERROR_REASON_CUSTOMER_ID_INVALID\x10\x02\x12 \n\x1c\x45RROR_REASON_REQUEST_INVALID\x10\x03\x12 \n\x1c\x45RROR_REASON_MODEL_NOT_FOUND\x10\x04\x12(\n$ERROR_REASON_MODEL_VERSION_NOT_FOUND\x10\x05\x12\'\n#ERROR_REASON_MODEL_FORMAT_FORBIDDEN\x10\x06\x12)\n%ERROR_REASON_MODEL_FORMAT_UNSUPPORTED\x10\x07\x12\x1e\n\x1a\x45RROR_REASON_MODEL_CORRUPT\x10\x08\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\t\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\n\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0b\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66orecast/v1/error_reason.proto\x12\x0b\x66orecast.v1*\xaa\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12$\n ERROR_REASON_CUSTOMER_ID_MISSING\x10\x01\x12$\n ERROR_REASON_CUSTOMER_ID_INVALID\x10\x02\x12 \n\x1c\x45RROR_REASON_REQUEST_INVALID\x10\x03\x12 \n\x1c\x45RROR_REASON_MODEL_NOT_FOUND\x10\x04\x12(\n$ERROR_REASON_MODEL_VERSION_NOT_FOUND\x10\x05\x12\'\n#ERROR_REASON_MODEL_FORMAT_FORBIDDEN\x10\x06\x12)\n%ERROR_REASON_MODEL_FORMAT_UNSUPPORTED\x10\x07\x12\x1e\n\x1a\x45RROR_REASON_MODEL_CORRUPT\x10\x08\x12\"\n\x1e\x45RROR_REASON_STORE_UNAVAILABLE\x10\t\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\n\x12\x19\n\x15\x45RROR_REASON_INTERNAL\x10\x0b\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x0c\x12&\n\"ERROR_REASON_MODEL_VERSION_CHANGED\x10\r\x12\'\n#ERROR_REASON_MODEL_SERVICE_DISABLED\x10\x0e\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'forecast_grpc.v1.error_reas
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=48
-  _globals['_ERRORREASON']._serialized_end=521
+  _globals['_ERRORREASON']._serialized_end=602
 # @@protoc_insertion_point(module_scope)

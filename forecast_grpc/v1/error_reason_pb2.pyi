@@ -93,6 +93,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         {"reason": "DEADLINE_EXCEEDED", "domain": "forecast-grpc", "metadata": {}}
     """
+    ERROR_REASON_MODEL_VERSION_CHANGED: _ErrorReason.ValueType  # 13
+    """ABORTED, HTTP 409. The active version is not the `expected_version` of the request: somebody has published or
+    activated another one since the caller looked. Look again, and decide again.
+
+        {"reason": "MODEL_VERSION_CHANGED", "domain": "forecast-grpc",
+         "metadata": {"customer_id": "customer_123", "active_version": "3"}}
+    """
+    ERROR_REASON_MODEL_SERVICE_DISABLED: _ErrorReason.ValueType  # 14
+    """PERMISSION_DENIED, HTTP 403. The operator has not switched this call of `ModelService` on.
+
+        {"reason": "MODEL_SERVICE_DISABLED", "domain": "forecast-grpc", "metadata": {"model_service": "read"}}
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed, for programs: `google.rpc.ErrorInfo.reason` holds one of these names without the prefix
@@ -170,5 +182,17 @@ ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 12
 """DEADLINE_EXCEEDED, HTTP 504. The server's own time limit for a request has passed.
 
     {"reason": "DEADLINE_EXCEEDED", "domain": "forecast-grpc", "metadata": {}}
+"""
+ERROR_REASON_MODEL_VERSION_CHANGED: ErrorReason.ValueType  # 13
+"""ABORTED, HTTP 409. The active version is not the `expected_version` of the request: somebody has published or
+activated another one since the caller looked. Look again, and decide again.
+
+    {"reason": "MODEL_VERSION_CHANGED", "domain": "forecast-grpc",
+     "metadata": {"customer_id": "customer_123", "active_version": "3"}}
+"""
+ERROR_REASON_MODEL_SERVICE_DISABLED: ErrorReason.ValueType  # 14
+"""PERMISSION_DENIED, HTTP 403. The operator has not switched this call of `ModelService` on.
+
+    {"reason": "MODEL_SERVICE_DISABLED", "domain": "forecast-grpc", "metadata": {"model_service": "read"}}
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -10,6 +10,7 @@ from forecast_grpc.errors import (
     ForecastError,
     ModelFormatForbidden,
     ModelNotFound,
+    ModelVersionChanged,
     ModelVersionNotFound,
 )
 from forecast_grpc.store import Fetched, ModelStore
@@ -104,6 +105,34 @@ def test_activate_goes_back(store: ModelStore) -> None:
     assert store.versions("a") == (1, 2, 3)
     assert store.publish("a", artefact) == 4
     assert store.read("a").data == b"artefact 4"
+
+
+def test_activate_replaces_what_was_seen(store: ModelStore) -> None:
+    """With the etag that was seen, a version is made active as long as that is the active artefact's etag."""
+    for _ in range(3):
+        store.publish("a", artefact)
+    seen = store.read("a").etag
+    store.activate("a", 1, over=seen)
+    assert store.read("a").data == b"artefact 1"
+    with pytest.raises(ModelVersionChanged) as caught:
+        store.activate("a", 2, over=seen)
+    assert caught.value.metadata == {"customer_id": "a"}
+    assert store.read("a").data == b"artefact 1"
+    store.activate("a", 2, over=store.read("a").etag)
+    assert store.read("a").data == b"artefact 2"
+    with pytest.raises(ModelVersionNotFound):
+        store.activate("a", 4, over=store.read("a").etag)
+
+
+def test_activate_does_not_replace_what_is_gone(place: Place) -> None:
+    """A condition on an artefact that is not there fails; without one the version becomes active."""
+    for key in ("a/versions/1.safetensors", "a/versions/2.safetensors"):
+        place.write(key, key.encode())
+    with pytest.raises(ModelVersionChanged):
+        place.store.activate("a", 1, over="anything")
+    assert "a/model.safetensors" not in place.content()
+    place.store.activate("a", 1)
+    assert place.store.read("a").data == b"a/versions/1.safetensors"
 
 
 def test_remove(store: ModelStore) -> None:

@@ -100,12 +100,16 @@ def test_a_write_whose_outcome_is_unclear(
     assert store.read("a").data == b"artefact 2"
 
 
+@pytest.mark.parametrize("conditional", [False, True])
 @pytest.mark.parametrize("fault", [Fault.LOST, Fault.CONFLICT], ids=lambda fault: fault.name)
-def test_a_rollback_whose_outcome_is_unclear(store: ModelStore, proxy: FaultProxy, fault: Fault) -> None:
-    """The same for the write of a rollback."""
+def test_a_rollback_whose_outcome_is_unclear(
+    store: ModelStore, proxy: FaultProxy, fault: Fault, conditional: bool
+) -> None:
+    """The same for the write of a rollback; one that is to replace what was seen knows its own bytes again."""
     store.publish("a", artefact)
+    seen = store.read("a").etag
     proxy.plan.extend([Fault.NONE, Fault.NONE, fault])
-    store.activate("a", 1)
+    store.activate("a", 1, over=seen if conditional else None)
     assert store.read("a").data == b"artefact 1"
 
 

@@ -47,6 +47,23 @@ asyncio.run(main())
 """Reads the active artefact until it is the version named; prints the versions that it saw. All of them decode."""
 
 
+ACTIVATOR = """
+import sys
+from forecast_grpc.errors import ModelVersionChanged
+from forecast_grpc.store import open_store
+store = open_store(sys.argv[1], timeout_s=60)
+print("ready", flush=True)
+for line in sys.stdin:
+    version, etag = line.split(" ", 1)
+    try:
+        store.activate("a", int(version), over=etag.strip())
+        print(version, flush=True)
+    except ModelVersionChanged:
+        print(0, flush=True)
+"""
+"""Makes a version active over an etag, for each line with both on its input; prints it, or 0 where it may not."""
+
+
 def start(program: str, *args: object) -> subprocess.Popen[str]:
     """The program in a process of its own, once it has said that it is ready."""
     command = [sys.executable, "-c", program, *map(str, args)]
@@ -116,6 +133,29 @@ def check_and_prune(store: ModelStore, keep: int) -> list[int]:
 def active_version(store: ModelStore) -> int:
     """The version that the active artefact says it is."""
     return artefact.decode(store.read("a").data, "a").metadata.model_version
+
+
+def test_one_of_many_replaces_what_they_saw(s3: ObjectServer, credentials: None, prefix: str) -> None:
+    """In each of fifty races over one etag one wins, and its version is the active one.
+
+    Etags are digests of the bytes here, so nobody may make active what is: that would win without a change.
+    """
+    url = s3.url(prefix)
+    store = open_store(url, timeout_s=60)
+    for slope in range(4):
+        store.publish("a", publisher(trend(slope)))
+    crowd = [start(ACTIVATOR, url) for _ in range(3)]
+    for _ in range(50):
+        seen = active_version(store)
+        others = [version for version in (1, 2, 3, 4) if version != seen]
+        etag = store.read("a").etag
+        for version, process in zip(others, crowd, strict=True):
+            ask(process, f"{version} {etag}")
+        answers = [answer(process) for process in crowd]
+        assert sorted(answers)[:2] == [0, 0]
+        assert active_version(store) == max(answers) != seen
+    for process in crowd:
+        process.communicate()
 
 
 @pytest.mark.parametrize("count", [6])

@@ -1,14 +1,18 @@
 """Publishers and readers at the same time, each in its own process; publishers that crash."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
+from forecast_grpc.errors import ModelVersionChanged, StoreUnavailable
 from forecast_grpc.store import FolderStore, files
 
 PUBLISHER = """
@@ -41,6 +45,23 @@ while True:
 print(whole, len(seen))
 """
 """Reads the active artefact again and again; prints whether each was whole, and how many versions it saw."""
+
+ACTIVATOR = """
+import sys
+from pathlib import Path
+from forecast_grpc.errors import ModelVersionChanged
+from forecast_grpc.store import FolderStore
+store = FolderStore(Path(sys.argv[1]))
+print("ready", flush=True)
+for line in sys.stdin:
+    version, etag = line.split()
+    try:
+        store.activate("a", int(version), over=etag)
+        print("won", flush=True)
+    except ModelVersionChanged:
+        print("lost", flush=True)
+"""
+"""Makes a version active over an etag, for each line with both on its input; says whether it could."""
 
 CRASHER = """
 import os, signal, sys
@@ -107,6 +128,59 @@ def test_two_publishers_fifty_times(tmp_path: Path) -> None:
         assert store.read(f"customer-{round_}").data.startswith(b"2 ")
     for process in pair:
         process.communicate()
+
+
+def test_one_of_many_replaces_what_they_saw(tmp_path: Path) -> None:
+    """In each of a hundred races over one etag exactly one wins, and its version is the active one."""
+    store = FolderStore(tmp_path)
+    for _ in range(4):
+        store.publish("a", lambda n: f"artefact {n}".encode())
+    crowd = [start(ACTIVATOR, tmp_path) for _ in range(4)]
+    for _ in range(100):
+        etag = store.read("a").etag
+        for version, process in enumerate(crowd, start=1):
+            send(process, f"{version} {etag}\n")
+        said = [process.stdout.readline().strip() for process in crowd if process.stdout]
+        assert sorted(said) == ["lost", "lost", "lost", "won"]
+        assert store.read("a").data == f"artefact {said.index('won') + 1}".encode()
+    for process in crowd:
+        process.communicate()
+    assert {path.name for path in tmp_path.rglob(".*")} == set()
+
+
+def test_a_publisher_in_between_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version published after the active artefact was seen, in the last moment even, is not rolled back."""
+    store = FolderStore(tmp_path)
+    for _ in range(2):
+        store.publish("a", lambda n: f"artefact {n}".encode())
+    seen = store.read("a").etag
+    locked = files.locked
+
+    def overtaken(folder: Path, *, needed: bool) -> AbstractContextManager[None]:
+        monkeypatch.setattr(files, "locked", locked)
+        assert store.publish("a", lambda n: f"artefact {n}".encode()) == 3
+        return locked(folder, needed=needed)
+
+    monkeypatch.setattr(files, "locked", overtaken)
+    with pytest.raises(ModelVersionChanged):
+        store.activate("a", 1, over=seen)
+    assert store.read("a").data == b"artefact 3"
+
+
+def test_without_locks_only_conditions_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system that locks no folders one can publish and roll back, but not compare and replace."""
+    store = FolderStore(tmp_path)
+
+    def no_locks(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    for _ in range(2):
+        store.publish("a", lambda n: f"artefact {n}".encode())
+    store.activate("a", 1)
+    with pytest.raises(StoreUnavailable):
+        store.activate("a", 2, over=store.read("a").etag)
+    assert store.read("a").data == b"artefact 1"
 
 
 def test_a_slow_publisher_does_not_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
