@@ -35,15 +35,15 @@ class Comparison:
     window: FloatArray
     """What both were asked to forecast from, shape (n,); empty where each went on from its own training."""
 
-    forecasts: tuple[FloatArray, FloatArray]
-    """The point forecasts, both of shape (h,), h the shorter horizon of the two."""
+    forecasts: tuple[FloatArray, FloatArray] | None
+    """The point forecasts, both of shape (h,), h the shorter horizon of the two; None where one of them needs
+    covariates, of which nobody knows the future values."""
 
     @classmethod
     def of(cls, first: ServedModel, second: ServedModel) -> Self:
         """The comparison. The window is the end of the series that the second was fitted to."""
         names = sorted({*first.metadata.accuracy, *second.metadata.accuracy})
         window = _window(first, second)
-        horizon = min(first.metadata.horizon, second.metadata.horizon)
         return cls(
             versions=(first.metadata.model_version, second.metadata.model_version),
             facts=_facts(first, second),
@@ -53,7 +53,7 @@ class Comparison:
             },
             parameters=_parameters(first.forecaster.arrays(), second.forecaster.arrays()),
             window=window,
-            forecasts=(_forecast(first, window, horizon), _forecast(second, window, horizon)),
+            forecasts=_forecasts(first, second, window),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Comparison:
             "accuracy": {name: list(pair) for name, pair in self.accuracy.items()},
             "parameters": {name: list(row) for name, row in self.parameters.items()},
             "window": self.window.tolist(),
-            "forecasts": [forecast.tolist() for forecast in self.forecasts],
+            "forecasts": [forecast.tolist() for forecast in self.forecasts or ()],
         }
 
     def differences(self) -> Any:  # noqa: ANN401 - rich's tables hold anything.
@@ -83,7 +83,7 @@ class Comparison:
         """One row a step of the forecasts."""
         first, second = (f"version {version}" for version in self.versions)
         rows = table("step", first, second, "change", numbers=("step", first, second, "change"))
-        for step, (before, after) in enumerate(zip(*self.forecasts, strict=True), start=1):
+        for step, (before, after) in enumerate(zip(*(self.forecasts or ()), strict=True), start=1):
             rows.add_row(str(step), f"{before:.6g}", f"{after:.6g}", f"{after - before:+.4g}")
         return rows
 
@@ -102,6 +102,15 @@ def _window(first: ServedModel, second: ServedModel) -> FloatArray:
     tail = second.forecaster.tail
     needed = max(first.metadata.min_length, second.metadata.min_length)
     return tail if tail.size >= needed else np.empty(0)
+
+
+def _forecasts(
+    first: ServedModel, second: ServedModel, window: FloatArray
+) -> tuple[FloatArray, FloatArray] | None:
+    if first.metadata.covariates or second.metadata.covariates:
+        return None
+    horizon = min(first.metadata.horizon, second.metadata.horizon)
+    return _forecast(first, window, horizon), _forecast(second, window, horizon)
 
 
 def _forecast(model: ServedModel, window: FloatArray, horizon: int) -> FloatArray:

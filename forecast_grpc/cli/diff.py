@@ -20,6 +20,7 @@ from forecast_grpc.cli._common import (
 if TYPE_CHECKING:
     from forecast_grpc.cli._comparison import Comparison
     from forecast_grpc.cli._picture import Picture
+    from forecast_grpc.domain import FloatArray
 
 
 def diff(
@@ -60,8 +61,8 @@ def diff(
         print_json({"customer_id": customer, **found.as_json()})
     else:
         _print(found)
-    if plot or plot_file is not None:
-        _draw(_picture(customer, found), as_json=as_json, plot=plot, plot_file=plot_file)
+    if found.forecasts is not None and (plot or plot_file is not None):
+        _draw(_picture(customer, found, *found.forecasts), as_json=as_json, plot=plot, plot_file=plot_file)
 
 
 def _pair(customer: str, versions: tuple[int, ...], first: int | None, second: int | None) -> tuple[int, int]:
@@ -75,6 +76,9 @@ def _pair(customer: str, versions: tuple[int, ...], first: int | None, second: i
 
 def _print(found: "Comparison") -> None:
     output().print(found.differences())
+    if found.forecasts is None:
+        output().print("\nNo forecasts: they need covariates, of which nobody knows the future values.")
+        return
     source = (
         f"the same {found.window.size} observations"
         if found.window.size
@@ -84,16 +88,15 @@ def _print(found: "Comparison") -> None:
     output().print(found.sample())
 
 
-def _picture(customer: str, found: "Comparison") -> "Picture":
+def _picture(customer: str, found: "Comparison", old: "FloatArray", new: "FloatArray") -> "Picture":
     from forecast_grpc.cli._picture import Picture
 
     before, after = found.versions
-    forecast_before, forecast_after = (forecast.tolist() for forecast in found.forecasts)
     return Picture(
         title=f"{customer}: forecast of version {after}, and of {before}",
         history=found.window.tolist(),
-        forecast=forecast_after,
-        quantiles=((f"version {before}", forecast_before),),
+        forecast=new.tolist(),
+        quantiles=((f"version {before}", old.tolist()),),
     )
 
 

@@ -1,12 +1,18 @@
 """`forecast-grpc models diff`, on a real store."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from forecast_grpc import artefact
+from forecast_grpc.domain import ModelMetadata
+from forecast_grpc.models.covariates import Regression
 from forecast_grpc.store import FolderStore
 from tests.cli.conftest import RunCommand, trend
+from tests.models.examples import linear
 
 
 def test_two_versions(run: RunCommand, store: Path) -> None:
@@ -63,6 +69,27 @@ def test_what_cannot_be_compared(
     done = run("models", "diff", *arguments, "--store", store)
     assert done.code == code
     assert text in done.err
+
+
+def test_models_with_covariates(run: RunCommand, store: Path, tmp_path: Path) -> None:
+    """Nobody knows the covariates ahead: such models are compared without a forecast, and nothing is drawn."""
+    opened, file = FolderStore(store), tmp_path / "diff.svg"
+    for effect in (1.0, 2.0):
+        opened.publish("promoted", partial(_with_covariates, effect))
+    done = run("models", "diff", "promoted", "--plot-file", file, "--store", store)
+    assert done.code == 0
+    assert "by 1 at most" in done.out
+    assert "No forecasts" in done.out
+    assert not file.exists()
+
+
+def _with_covariates(effect: float, version: int) -> bytes:
+    regression = Regression(effects=np.array([[effect]]), tail=np.empty((1, 0)))
+    model = replace(linear(24), regression=regression)
+    metadata = ModelMetadata(
+        family="linear", model_version=version, horizon=2, min_length=24, covariates=("promotion",)
+    )
+    return artefact.encode(model, metadata)
 
 
 def test_pictures(run: RunCommand, store: Path, tmp_path: Path) -> None:
