@@ -9,17 +9,23 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import csv, parquet, types
 
-from forecast_grpc.domain import FloatArray
+from forecast_grpc.domain import MAX_COVARIATE_NAME, MAX_COVARIATES, FloatArray, is_covariate_name
 from forecast_grpc.fit.problems import TableError
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names of the three columns."""
+    """The names of the columns."""
 
     customer: str
     time: str
     value: str
+    covariates: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> list[str]:
+        """Every column that is read."""
+        return [self.customer, self.time, self.value, *self.covariates]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +49,9 @@ class Columns:
 
     values: FloatArray
     """Each row's observation, NaN where missing, shape (n,)."""
+
+    covariates: dict[str, FloatArray]
+    """Each row's covariates by column, NaN where missing, shape (n,) each."""
 
 
 _CUSTOMER_NAMES = (
@@ -72,15 +81,18 @@ _TIME_NAMES = (
     "year",
 )
 _VALUE_NAMES = ("value", "y", "target", "demand", "sales", "quantity", "count", "amount")
+_COVARIATE_KINDS = ("integer", "number", "truth", "empty")
 _DELIMITERS = ",;\t"
 _TIME_FORMATS = ("%Y-%m", "%Y/%m/%d", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S")
 
 
-def read_columns(path: Path, customer: str | None, time: str | None, value: str | None) -> Columns:
+def read_columns(
+    path: Path, customer: str | None, time: str | None, value: str | None, covariates: Sequence[str] = ()
+) -> Columns:
     """The columns of these names, each guessed where None. Raises TableError."""
     read = _read_parquet if ".parquet" in path.suffixes or ".pq" in path.suffixes else _read_csv
     try:
-        table, names = read(path, lambda kinds: choose(kinds, customer, time, value))
+        table, names = read(path, lambda kinds: choose(kinds, customer, time, value, covariates))
         return _columns(table, names)
     except OSError as exc:
         raise TableError(f"{path.name} cannot be read: {exc.strerror or exc}") from exc
@@ -88,14 +100,21 @@ def read_columns(path: Path, customer: str | None, time: str | None, value: str 
         raise TableError(f"{path.name} cannot be parsed: {exc}") from exc
 
 
-def choose(kinds: Mapping[str, str], customer: str | None, time: str | None, value: str | None) -> Names:
-    """The three columns among those of a file, by name as far as given, else guessed.
+def choose(
+    kinds: Mapping[str, str],
+    customer: str | None,
+    time: str | None,
+    value: str | None,
+    covariates: Sequence[str] = (),
+) -> Names:
+    """The columns among those of a file, by name as far as given, else guessed.
 
-    `kinds` says of each column whether it holds "text", "time", "integer", "number" or something "other". A
+    `kinds` says of each column whether it holds "text", "time", "integer", "number", "truth",
+    nothing ("empty") or something "other". A
     column is taken by its type where one alone has it, else by its name. Raises TableError.
     """
     free = list(kinds)
-    for name in (customer, time, value):
+    for name in (customer, time, value, *covariates):
         if name is not None and name not in free:
             raise TableError(
                 f"there is no column {name} (or it is named twice): the file has {', '.join(kinds)}"
@@ -105,7 +124,22 @@ def choose(kinds: Mapping[str, str], customer: str | None, time: str | None, val
     time = time or _take(free, kinds, ("time",), _TIME_NAMES, "time")
     customer = customer or _take(free, kinds, ("text",), _CUSTOMER_NAMES, "customer")
     value = value or _take(free, kinds, ("integer", "number"), _VALUE_NAMES, "value")
-    return Names(customer, time, value)
+    _check_covariates(kinds, covariates)
+    return Names(customer, time, value, tuple(covariates))
+
+
+def _check_covariates(kinds: Mapping[str, str], covariates: Sequence[str]) -> None:
+    for name in covariates:
+        if kinds[name] not in _COVARIATE_KINDS:
+            raise TableError(
+                f"the covariate {name} holds no numbers: encode it as one, or as several of 0 and 1"
+            )
+        if not is_covariate_name(name):
+            raise TableError(
+                f"a covariate is named by 1 to {MAX_COVARIATE_NAME} printable characters, not {name}"
+            )
+    if len(covariates) > MAX_COVARIATES:
+        raise TableError(f"there may be {MAX_COVARIATES} covariates at most, not {len(covariates)}")
 
 
 def _take(
@@ -129,11 +163,13 @@ def _read_csv(path: Path, chooser: _Chooser) -> tuple[pa.Table, Names]:
     parsers = [csv.ISO8601, *_TIME_FORMATS]
     guessing = csv.ConvertOptions(timestamp_parsers=parsers)
     with csv.open_csv(str(path), parse_options=options, convert_options=guessing) as reader:
-        names = chooser(_kinds(reader.schema))
+        kinds = _kinds(reader.schema)
+    names = chooser(kinds)
+    covariates = {name: pa.bool_() if kinds[name] == "truth" else pa.float64() for name in names.covariates}
     convert = csv.ConvertOptions(
-        include_columns=[names.customer, names.time, names.value],
+        include_columns=names.all,
         # A customer 007 is not the number 7.
-        column_types={names.customer: pa.string(), names.value: pa.float64()},
+        column_types={names.customer: pa.string(), names.value: pa.float64(), **covariates},
         timestamp_parsers=parsers,
     )
     return csv.read_csv(str(path), parse_options=options, convert_options=convert), names
@@ -150,7 +186,7 @@ def _read_parquet(path: Path, chooser: _Chooser) -> tuple[pa.Table, Names]:
     source = pa.input_stream(str(path)).read_buffer() if compressed else str(path)
     with parquet.ParquetFile(source) as file:
         names = chooser(_kinds(file.schema_arrow))
-        return file.read(columns=[names.customer, names.time, names.value]), names
+        return file.read(columns=names.all), names
 
 
 def _kinds(schema: pa.Schema) -> dict[str, str]:
@@ -166,7 +202,7 @@ def _kind(of: pa.DataType) -> str:
         return "number"
     if types.is_string(of) or types.is_large_string(of) or types.is_dictionary(of):
         return "text"
-    return "other"
+    return "truth" if types.is_boolean(of) else "empty" if types.is_null(of) else "other"
 
 
 def _columns(table: pa.Table, names: Names) -> Columns:
@@ -176,7 +212,6 @@ def _columns(table: pa.Table, names: Names) -> Columns:
         if table[name].null_count:
             raise TableError(f"the column {name} is empty in {table[name].null_count} rows")
     customers = table[names.customer].cast(pa.string()).combine_chunks().dictionary_encode()
-    values = table[names.value].cast(pa.float64()).fill_null(float("nan"))
     # Text is read as ISO-8601; a whole number kept as a float is a step.
     timestamps = _kind(table[names.time].type) in ("time", "text")
     return Columns(
@@ -185,8 +220,14 @@ def _columns(table: pa.Table, names: Names) -> Columns:
         codes=customers.indices.to_numpy().astype(np.int64),
         times=_microseconds(table[names.time]) if timestamps else _integers(table[names.time]),
         timestamps=timestamps,
-        values=values.to_numpy(),
+        values=_numbers(table[names.value]),
+        covariates={name: _numbers(table[name]) for name in names.covariates},
     )
+
+
+def _numbers(column: pa.ChunkedArray) -> FloatArray:
+    numbers: FloatArray = column.cast(pa.float64()).fill_null(float("nan")).to_numpy()
+    return numbers
 
 
 def _microseconds(column: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -8,12 +8,14 @@ from typing import Protocol
 import numpy as np
 
 from forecast_grpc.domain import FloatArray, Forecaster
+from forecast_grpc.fit.covariates import fit_effects
 from forecast_grpc.fit.problems import SeriesError
 from forecast_grpc.fit.ridge import fit_weights
 from forecast_grpc.fit.seasonality import additive_pattern
 from forecast_grpc.fit.smoothing import smooth
 from forecast_grpc.fit.theta import fit_theta
 from forecast_grpc.models import Ets, Linear, SeasonalNaive, Trend
+from forecast_grpc.models.covariates import Regression
 from forecast_grpc.models.residuals import ResidualQuantiles
 from forecast_grpc.models.trend import MAX_DECIMALS
 
@@ -32,6 +34,9 @@ class FitSpec:
 
     season_length: int
     """Steps in a season; 1 where there is none."""
+
+    covariates: FloatArray | None = None
+    """Shape (K, m), all finite, from the first step of the values to a horizon beyond their last one."""
 
 
 class Fit(Protocol):
@@ -74,10 +79,23 @@ def fit_linear(values: FloatArray, spec: FitSpec, residuals: ResidualQuantiles) 
     Weights that forecast their own horizon well may still diverge when they are applied to their own forecasts
     again and again: such a model is bounded to its horizon.
     """
+    if spec.covariates is not None:
+        return _fit_regression(values, spec, spec.covariates[:, : values.size], residuals)
     weights, intercept = fit_weights(values, spec.horizon, spec.season_length)
     tail = values[-weights.shape[1] :].copy()
     model = Linear(weights=weights.astype(np.float32), intercept=intercept, tail=tail, residuals=residuals)
     return replace(model, max_horizon=spec.horizon) if _diverges(model, values) else model
+
+
+def _fit_regression(
+    values: FloatArray, spec: FitSpec, covariates: FloatArray, residuals: ResidualQuantiles
+) -> Linear:
+    """The effects of covariates, shape (K, n), and the linear model of what they leave."""
+    effects = fit_effects(values, covariates, spec.season_length)
+    model = fit_linear(values - effects @ covariates, replace(spec, covariates=None), residuals)
+    lags = model.tail.size
+    regression = Regression(effects=effects[:, np.newaxis], tail=covariates[:, -lags:].copy())
+    return replace(model, tail=values[-lags:].copy(), regression=regression)
 
 
 def _diverges(model: Linear, values: FloatArray) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from forecast_grpc.artefact import encode
 from forecast_grpc.domain import FloatArray, Forecaster, ModelMetadata
 from forecast_grpc.fit import frequency
+from forecast_grpc.fit.covariates import known_covariates
 from forecast_grpc.fit.families import FITS, FitSpec
 from forecast_grpc.fit.problems import SeriesError
 from forecast_grpc.fit.quantiles import random_walk_quantiles
@@ -81,6 +82,7 @@ def fit_series(
         trained_time=(trained_time or datetime.now(UTC)).replace(microsecond=0),
         state_time=series.state_time,
         accuracy=errors.accuracy() if errors is not None else {},
+        covariates=() if forecaster.covariate_tail is None else tuple(series.covariates),
     )
     return FittedModel(forecaster=forecaster, metadata=metadata)
 
@@ -112,7 +114,8 @@ def _spec(series: Series, values: FloatArray, horizon: int | None, season_length
         season_length = guess_season_length(fill_missing(values))
     if horizon is None:
         horizon = frequency.default_horizon(series.frequency, season_length)
-    return FitSpec(horizon=horizon, season_length=season_length)
+    covariates = known_covariates(series, horizon)
+    return FitSpec(horizon=horizon, season_length=season_length, covariates=covariates)
 
 
 def _measured(family: str, values: FloatArray, spec: FitSpec) -> tuple[str, RollingErrors | None]:

@@ -116,7 +116,7 @@ def rolling_origin(fit: Fit, values: FloatArray, spec: FitSpec) -> RollingErrors
     for fold in np.unique(folds):
         own = origins[folds == fold]
         model = fit(fill_missing(values[: own[0]]), spec, no_quantiles(spec.horizon))
-        forecasts[folds == fold] = _forecasts(model, values, own, spec.horizon)
+        forecasts[folds == fold] = _forecasts(model, values, own, spec)
     outcomes = _outcomes(values, origins, spec.horizon)
     return RollingErrors(
         forecasts=forecasts,
@@ -128,12 +128,20 @@ def rolling_origin(fit: Fit, values: FloatArray, spec: FitSpec) -> RollingErrors
     )
 
 
-def _forecasts(model: Forecaster, values: FloatArray, origins: NDArray[np.int64], horizon: int) -> FloatArray:
+def _forecasts(
+    model: Forecaster, values: FloatArray, origins: NDArray[np.int64], spec: FitSpec
+) -> FloatArray:
     """The forecasts from each origin, shape (len(origins), horizon), of a model fitted up to the first of them."""
-    if isinstance(model, _AtOnce) and model.look_back <= origins[0]:
+    horizon, tail = spec.horizon, model.covariate_tail
+    if tail is None and isinstance(model, _AtOnce) and model.look_back <= origins[0]:
         return model.forecasts(_windows(values, origins, model.look_back), horizon)
     position = 1 - int(origins[0])
-    forecasts = [model.forecast(fill_missing(values[:origin]), horizon, position) for origin in origins]
+    forecasts = []
+    for origin in origins:
+        known = None
+        if tail is not None and spec.covariates is not None:
+            known = spec.covariates[:, origin - tail.shape[1] : origin + horizon]
+        forecasts.append(model.forecast(fill_missing(values[:origin]), horizon, position, known))
     return np.array(forecasts)
 
 

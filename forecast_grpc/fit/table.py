@@ -1,7 +1,7 @@
 """A file of many customers' history -> one series a customer."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,9 @@ class Table:
     values: FloatArray
     """Each row's observation, shape (n,), NaN where missing."""
 
+    covariates: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Each row's covariates by the columns that hold them, shape (n,) each, NaN where missing."""
+
     @property
     def customers(self) -> tuple[str, ...]:
         """The customers, in the order of their first rows."""
@@ -59,10 +62,11 @@ class Table:
         return iter(self.rows)
 
     def series(self, customer_id: str) -> Series:
-        """One customer's history on its grid: sorted, gaps filled with NaN.
+        """One customer's history, first to last observation, on its grid: sorted, gaps filled with NaN.
 
         Raises SeriesError where a time occurs twice or lies off the grid, where a value is infinite or beyond
-        1e30, where the service accepts no such name for a customer, and where the file has no such customer.
+        1e30, where a covariate has no value at all, where the service accepts no such name for a customer, and
+        where the file has no such customer.
         """
         rows = self.rows.get(customer_id)
         if rows is None:
@@ -71,16 +75,39 @@ class Table:
             raise SeriesError(
                 "a customer is named by 1 to 128 characters of A-Z a-z 0-9 . _ -, not like this"
             )
-        # A row without a value says no more than no row.
-        rows = rows[~np.isnan(self.values[rows])]
-        values = self.values[rows]
-        if not values.size:
-            raise SeriesError("there is no observation")
-        if np.abs(values).max() > LARGEST_VALUE:
-            raise SeriesError(f"a value is beyond {LARGEST_VALUE:g}: fit the series in a larger unit")
+        rows = self._history(rows)
+        times, values = self.times[rows], self.values[rows]
+        covariates = {name: column[rows] for name, column in self.covariates.items()}
+        for name, known in covariates.items():
+            _check_covariate(name, known)
         if self.timestamps and self.frequency is not None:
-            return grid_times(self.times[rows], values, customer_id, Frequency.parse(self.frequency))
-        return grid_steps(self.times[rows], values, customer_id, self.frequency)
+            return grid_times(times, values, customer_id, Frequency.parse(self.frequency), covariates)
+        return grid_steps(times, values, customer_id, self.frequency, covariates)
+
+    def _history(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows that say something, from the first observation to the last."""
+        observed = rows[~np.isnan(self.values[rows])]
+        if not observed.size:
+            raise SeriesError("there is no observation")
+        _check_size("a value", self.values[observed])
+        if not self.covariates:
+            # A row without a value says no more than no row.
+            return observed
+        times, known = self.times[rows], self.times[observed]
+        within: NDArray[np.int64] = rows[(times >= known.min()) & (times <= known.max())]
+        return within
+
+
+def _check_covariate(name: str, values: FloatArray) -> None:
+    present = values[~np.isnan(values)]
+    if not present.size:
+        raise SeriesError(f"the covariate {name} has no value")
+    _check_size(f"a value of {name}", present)
+
+
+def _check_size(what: str, values: FloatArray) -> None:
+    if np.abs(values).max() > LARGEST_VALUE:
+        raise SeriesError(f"{what} is beyond {LARGEST_VALUE:g}: fit the series in a larger unit")
 
 
 def read_table(
@@ -89,6 +116,7 @@ def read_table(
     customer_column: str | None = None,
     time_column: str | None = None,
     value_column: str | None = None,
+    covariate_columns: Sequence[str] = (),
     frequency: str | None = None,
 ) -> Table:
     """The history in a CSV or Parquet file, also compressed (`.gz`).
@@ -96,14 +124,15 @@ def read_table(
     Columns that are not named are guessed from their names and types. The time column holds ISO-8601
     timestamps (UTC where they name no zone), dates, or integers that count steps. `frequency` is an ISO-8601
     duration of one unit, such as `PT15M`, `P1D` or `P1M`; None: guessed from timestamps, one for the whole
-    file. Rows without a customer or a time are refused; rows without a value are missing observations.
+    file. `covariate_columns` hold numbers or truth values that are known beside the observations. Rows without a
+    customer or a time are refused; rows without a value are missing observations.
 
     Raises TableError where the file is missing, cannot be parsed, or a column cannot be found or guessed, and
     where pyarrow is not installed.
     """
     if frequency is not None:
         _checked(frequency)
-    columns = _read(path, customer_column, time_column, value_column)
+    columns = _read(path, customer_column, time_column, value_column, covariate_columns)
     rows = _group(columns)
     if columns.timestamps and frequency is None:
         frequency = _guess(columns, rows.values())
@@ -116,6 +145,7 @@ def read_table(
         rows=rows,
         times=columns.times,
         values=columns.values,
+        covariates=columns.covariates,
     )
 
 
@@ -126,13 +156,15 @@ def _checked(frequency: str) -> None:
         raise TableError(f"the frequency {exc}") from exc
 
 
-def _read(path: Path, customer: str | None, time: str | None, value: str | None) -> "Columns":
+def _read(
+    path: Path, customer: str | None, time: str | None, value: str | None, covariates: Sequence[str]
+) -> "Columns":
     try:
         # Only reading a file needs pyarrow, and it is heavy.
         from forecast_grpc.fit.columns import read_columns  # noqa: PLC0415
     except ImportError as exc:
         raise TableError("reading a table needs pyarrow: pip install 'forecast-grpc[fit]'") from exc
-    return read_columns(path, customer, time, value)
+    return read_columns(path, customer, time, value, covariates)
 
 
 def _group(columns: "Columns") -> dict[str, NDArray[np.int64]]:
