@@ -1,52 +1,22 @@
-"""Bytes <-> model: one safetensors file, arrays plus string metadata, verified when it is read.
+"""Bytes <-> model: an artefact says what kind of model it holds, and is verified when it is read."""
 
-Besides what the metadata says of the model it holds two digests: `sha256` of the tensor bytes (all that
-follows the file's header) and `header_sha256` of the header, taken with 64 zeros in its own place. With both,
-no byte of an artefact changes unseen. `header_sha256` may be absent, for publishers who write the file with a
-safetensors library alone.
-"""
-
-import json
 import pickletools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
-import safetensors
 
-from forecast_grpc.domain import Forecaster, ModelMetadata, ServedModel, StoredArray, is_covariate_name
+from forecast_grpc.container import FORMAT_VERSION, UNREADABLE, Unknown, join, split
+from forecast_grpc.domain import Forecaster, ModelMetadata, ServedModel, is_covariate_name
 from forecast_grpc.errors import ForecastError, ModelCorrupt, ModelFormatForbidden, ModelFormatUnsupported
 from forecast_grpc.models import FAMILIES
 from forecast_grpc.timeline import time_after
 
-FORMAT_VERSION = "1"
-"""The layout that this release writes and reads."""
-
-_DTYPES: Mapping[str, np.dtype[Any]] = {
-    "F64": np.dtype("<f8"),
-    "F32": np.dtype("<f4"),
-    "U8": np.dtype("u1"),
-}
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 _ACCURACY = "accuracy."
+_KIND = len(_ACCURACY)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_NO_DIGEST = b"0" * 64
-_PREFIX = 8  # Bytes of the header's length, a little-endian integer.
 _OVERHEAD = 1_700  # Bytes of the objects around a decoded model's buffer: 1.3 to 1.6 KB, measured.
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """An artefact taken apart."""
-
-    metadata: dict[str, str]
-    tensors: dict[str, dict[str, Any]]
-    data: bytes
-    start: int
-    """Where in `data` the tensor bytes start."""
 
 
 def encode(forecaster: Forecaster, metadata: ModelMetadata) -> bytes:
@@ -57,27 +27,22 @@ def encode(forecaster: Forecaster, metadata: ModelMetadata) -> bytes:
     names are not those that the model takes.
     """
     _check_covariates(forecaster, metadata)
-    arrays = {name: _storable(name, array) for name, array in forecaster.arrays().items()}
+    arrays = forecaster.arrays()
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"the parameter {name} is not finite")
     # Eight-byte values first, so that each array is aligned in a buffer that is read in place.
-    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
-    tensors, end = {}, 0
-    for name in names:
-        array = arrays[name]
-        start, end = end, end + array.nbytes
-        spec = {"dtype": _dtype_name(array), "shape": list(array.shape), "data_offsets": [start, end]}
-        tensors[name] = spec
-    payload = b"".join(arrays[name].tobytes() for name in names)
-    return _join(_Parts(_to_text(forecaster, metadata, payload), tensors, payload, 0))
+    ordered = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
+    return join(_to_text(forecaster, metadata), {name: arrays[name] for name in ordered})
 
 
 def replace_version(data: bytes, model_version: int) -> bytes:
     """The same artefact under another version: its tensor bytes and their digest stay. Raises as `decode`."""
     try:
-        parts = _split(data)
-    except _UNREADABLE as exc:
+        parts = split(data)
+    except UNREADABLE as exc:
         raise _error(exc, data, "") from exc
-    parts.metadata["model_version"] = str(model_version)
-    return _join(parts)
+    return join({**parts.metadata, "model_version": str(model_version)}, parts.arrays)
 
 
 def decode(data: bytes, customer_id: str) -> ServedModel:
@@ -88,30 +53,23 @@ def decode(data: bytes, customer_id: str) -> ServedModel:
     pickle, which is recognised but never run. No other error, whatever the bytes.
     """
     try:
-        parts = _split(data)
+        parts = split(data)
         family = FAMILIES.get(parts.metadata["family"])
         if family is None:
-            raise _Unknown("family")
+            raise Unknown("family")
         metadata = _from_text(parts.metadata)
-        forecaster = family.from_arrays(_views(parts))
+        forecaster = family.from_arrays(parts.arrays)
         if metadata.min_length < forecaster.min_length:
             raise ValueError(f"this model needs {forecaster.min_length} values, not {metadata.min_length}")
         _check_covariates(forecaster, metadata)
-    except _UNREADABLE as exc:
+    except UNREADABLE as exc:
         raise _error(exc, data, customer_id) from exc
     return ServedModel(metadata=metadata, forecaster=forecaster, nbytes=len(data) + _OVERHEAD)
 
 
-class _Unknown(Exception):
-    """A part of the artefact, its family or format version, is newer than this release."""
-
-
-_UNREADABLE = (_Unknown, safetensors.SafetensorError, ValueError, KeyError, OverflowError)
-
-
 def _error(cause: Exception, data: bytes, customer_id: str) -> ForecastError:
     facts = {"customer_id": customer_id} if customer_id else {}
-    if isinstance(cause, _Unknown):
+    if isinstance(cause, Unknown):
         text = (
             f"The model's {cause} is not known to this release of forecast-grpc: serve it with a newer one."
         )
@@ -137,66 +95,12 @@ def _is_pickle(data: bytes) -> bool:
     return instructions > 1
 
 
-def _split(data: bytes) -> _Parts:
-    """The artefact's parts. Raises one of `_UNREADABLE` where they are not whole."""
-    # It checks that the header is JSON of the right form and the tensors fill the rest without gap or overlap.
-    safetensors.deserialize(data)  # type: ignore[no-untyped-call]  # Its stubs name no types.
-    start = _PREFIX + int.from_bytes(data[:_PREFIX], "little")
-    header = data[_PREFIX:start]
-    tensors = json.loads(header.decode())
-    metadata = tensors.pop("__metadata__")
-    # Before the digests: another format may take them in another way.
-    if metadata["format_version"] != FORMAT_VERSION:
-        raise _Unknown("format version")
-    _verify(header, memoryview(data)[start:], metadata)
-    return _Parts(metadata, tensors, data, start)
-
-
-def _verify(header: bytes, payload: memoryview, metadata: Mapping[str, str]) -> None:
-    if sha256(payload).hexdigest() != metadata["sha256"]:
-        raise ValueError("the tensors do not match their digest")
-    digest = metadata.get("header_sha256")
-    if digest is not None and _header_digest(header, digest) != digest:
-        raise ValueError("the header does not match its digest")
-
-
-def _header_digest(header: bytes, digest: str) -> str:
-    return sha256(header.replace(digest.encode(), _NO_DIGEST, 1)).hexdigest()
-
-
-def _join(parts: _Parts) -> bytes:
-    metadata = {**parts.metadata, "header_sha256": _NO_DIGEST.decode()}
-    header = json.dumps({"__metadata__": metadata, **parts.tensors}, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % _PREFIX)
-    header = header.replace(_NO_DIGEST, sha256(header).hexdigest().encode(), 1)
-    return len(header).to_bytes(_PREFIX, "little") + header + parts.data[parts.start :]
-
-
-def _storable(name: str, array: StoredArray) -> StoredArray:
-    if not np.isfinite(array).all():
-        raise ValueError(f"the parameter {name} is not finite")
-    return array.astype(_DTYPES[_dtype_name(array)], order="C", copy=False)
-
-
-def _dtype_name(array: StoredArray) -> str:
-    return _NAMES[array.dtype.newbyteorder("<")]
-
-
-def _views(parts: _Parts) -> dict[str, StoredArray]:
-    views: dict[str, StoredArray] = {}
-    for name, tensor in parts.tensors.items():
-        start = parts.start + tensor["data_offsets"][0]
-        views[name] = np.ndarray(tensor["shape"], _DTYPES[tensor["dtype"]], parts.data, start)
-    return views
-
-
-def _to_text(forecaster: Forecaster, metadata: ModelMetadata, payload: bytes) -> dict[str, str]:
+def _to_text(forecaster: Forecaster, metadata: ModelMetadata) -> dict[str, str]:
     trained_time = metadata.trained_time
     text = {
         "family": forecaster.family,
         "format_version": FORMAT_VERSION,
         "model_version": str(metadata.model_version),
-        "sha256": sha256(payload).hexdigest(),
         "horizon": str(metadata.horizon),
         "min_length": str(forecaster.min_length),
         "season_length": str(metadata.season_length),
@@ -215,7 +119,7 @@ def _from_text(text: Mapping[str, str]) -> ModelMetadata:
     trained_time = text.get("trained_time")
     if "frequency" in text:
         # To be found out now, not by the first request that names a time.
-        time_after(_EPOCH, 1, text["frequency"], text.get("time_zone", "UTC"))
+        _check_step(text["frequency"], text.get("time_zone", "UTC"))
     return ModelMetadata(
         family=text["family"],
         model_version=_count(text["model_version"]),
@@ -228,13 +132,20 @@ def _from_text(text: Mapping[str, str]) -> ModelMetadata:
         trained_time=None if trained_time is None else _utc(trained_time),
         state_time=text.get("state_time"),
         fit_digest=text.get("fit_digest", ""),
-        accuracy={key[len(_ACCURACY) :]: float(text[key]) for key in text if key.startswith(_ACCURACY)},
+        accuracy={key[_KIND:]: float(value) for key, value in text.items() if key[:_KIND] == _ACCURACY},
         covariates=tuple(text["covariates"].split("\n")) if "covariates" in text else (),
     )
 
 
+@lru_cache(maxsize=256)
+def _check_step(frequency: str, time_zone: str) -> None:
+    time_after(_EPOCH, 1, frequency, time_zone)
+
+
 def _check_covariates(forecaster: Forecaster, metadata: ModelMetadata) -> None:
     names, tail = metadata.covariates, forecaster.covariate_tail
+    if tail is None and not names:
+        return
     count, past = (0, 0) if tail is None else tail.shape
     if len(set(names)) != count or len(names) != count or not all(map(is_covariate_name, names)):
         raise ValueError(f"the model takes {count} covariates, which are not named so: {', '.join(names)}")
@@ -255,4 +166,6 @@ def _rfc3339(time: datetime) -> str:
 
 def _utc(text: str) -> datetime:
     time = datetime.fromisoformat(text)
+    if time.tzinfo is UTC:
+        return time
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

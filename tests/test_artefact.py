@@ -3,7 +3,7 @@
 import json
 import pickle
 import pickletools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors
 import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,6 +37,7 @@ def metadata(model: Forecaster) -> ModelMetadata:
         frequency="P1M",
         trained_time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         state_time="2025-12-01T00:00:00Z",
+        fit_digest="0123456789abcdef" * 2,
         accuracy={"mae": 1.25, "smape": 12.5, "mase": 0.75, "coverage_80": 0.8125},
     )
 
@@ -204,6 +206,8 @@ def test_no_damage_raises_anything_else(place: int, inserted: bytes, removed: in
     damaged = TREND[:place] + inserted + TREND[place + removed :]
     try:
         assert decode(damaged, "c").metadata == decode(TREND, "c").metadata
+        # And what we read the library reads, which is stricter than the format.
+        safetensors.deserialize(damaged)  # type: ignore[no-untyped-call]
     except ForecastError:
         assert damaged != TREND
 
@@ -268,6 +272,67 @@ def test_other_number_types_are_corrupt() -> None:
         decode(safetensors.numpy.save(tensors, metadata=text), "c")
 
 
+def with_header(data: bytes, change: Callable[[dict[str, Any]], object]) -> bytes:
+    """The same tensor bytes under a header that was changed, without a digest of its own."""
+    header = header_of(data)
+    header["__metadata__"].pop("header_sha256")
+    change(header)
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data[8 + int.from_bytes(data[:8], "little") :]
+
+
+def test_the_order_of_the_header_is_free() -> None:
+    """Tensors lie where their offsets say, in whatever order the header names them."""
+    data = encode(MODELS["linear"], metadata(MODELS["linear"]))
+
+    def backwards(header: dict[str, Any]) -> None:
+        for name in list(header)[::-1]:
+            header[name] = header.pop(name)
+
+    served = decode(with_header(data, backwards), "c")
+    assert served.forecaster.tail.tolist() == MODELS["linear"].tail.tolist()
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        {"data_offsets": [0, 16]},
+        {"data_offsets": [8, 32]},
+        {"data_offsets": [-8, 16]},
+        {"data_offsets": [0, 32]},
+        {"data_offsets": [0.0, 24.0]},
+        {"data_offsets": [24]},
+        {"data_offsets": None},
+        {"shape": [2]},
+        {"shape": [-3]},
+        {"shape": [2**62]},
+        {"shape": "3"},
+        {"shape": [3.0]},
+        {"dtype": "I64"},
+        {"dtype": ["F64"]},
+    ],
+    ids=str,
+)
+def test_tensors_that_do_not_fill_the_bytes_are_corrupt(tensor: dict[str, Any]) -> None:
+    """No gap, no overlap, nothing beyond the end, and sizes that agree with shapes."""
+    assert decode(with_header(TREND, lambda header: None), "c").metadata.family == "trend"
+    with pytest.raises(ModelCorrupt):
+        decode(with_header(TREND, lambda header: header["line"].update(tensor)), "c")
+
+
+@pytest.mark.parametrize("header", [b"[]", b"7", b"{", b"[" * 100_000, b'{"__metadata__": {"family": 7}}'])
+def test_a_header_of_another_form_is_corrupt(header: bytes) -> None:
+    """What is JSON but no header of ours, or no JSON at all, is refused."""
+    with pytest.raises(ModelCorrupt):
+        decode(len(header).to_bytes(8, "little") + header, "c")
+
+
+def test_metadata_are_texts() -> None:
+    """As in every safetensors file: a number is refused even where it could be understood."""
+    with pytest.raises(ModelCorrupt):
+        decode(with_header(TREND, lambda header: header["__metadata__"].update({"accuracy.mae": 1.5})), "c")
+
+
 def test_a_safetensors_file_without_metadata_is_corrupt() -> None:
     """Somebody else's weights are no artefact."""
     with pytest.raises(ModelCorrupt):
@@ -293,8 +358,9 @@ def test_a_pickle_is_forbidden_and_never_run(content: object, protocol: int) -> 
 def test_a_header_of_640_bytes_is_no_pickle() -> None:
     """Its length starts with the bytes 80 02, as a pickle of protocol 2 does."""
     model = MODELS["trend"]
-    for digits in range(200):
-        data = encode(model, replace(metadata(model), state_time="1" * digits))
+    bare = ModelMetadata(family="trend", model_version=1, horizon=7, min_length=1)
+    for digits in range(300):
+        data = encode(model, replace(bare, state_time="1" * digits))
         if data.startswith(b"\x80\x02"):
             break
     assert decode(data, "c").metadata.state_time == "1" * digits

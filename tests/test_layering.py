@@ -15,6 +15,7 @@ VALUES = {"__version__", "domain", "errors", "names", "timeline"}
 CORE = VALUES | {
     "artefact",
     "config",
+    "container",
     "covariates",
     "customer",
     "forecasting",
@@ -36,7 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The core: it knows no protocol.
     "customer": VALUES,
     "models": {"domain"},
-    "artefact": VALUES | {"models"},
+    "container": {"domain"},
+    "artefact": VALUES | {"container", "models"},
     "store": VALUES | {"artefact", "customer"},
     "telemetry": VALUES,
     "loading": VALUES | {"artefact", "customer", "store", "telemetry"},
@@ -62,7 +64,7 @@ MAY_USE: dict[str, set[str]] = {
     "grpc_health": {"cli", "service"},
     "fastapi": {"http", "service", "app"},
     "starlette": {"http", "service"},
-    "ray": {"app", "cli", "http", "loading", "routing", "service", "telemetry"},
+    "ray": {"app", "cli", "fit", "http", "loading", "routing", "service", "telemetry"},
     "obstore": {"store"},
     "safetensors": {"artefact"},
     "typer": {"cli"},

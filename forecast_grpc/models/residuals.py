@@ -65,7 +65,7 @@ class ResidualQuantiles:
         offsets = stored(arrays, NAME, 2)
         if len(offsets) != len(LEVELS):
             raise ValueError(f"{NAME} holds {len(offsets)} levels instead of {len(LEVELS)}")
-        if not (offsets[1:] >= offsets[:-1]).all():
+        if np.count_nonzero(offsets[1:] >= offsets[:-1]) < offsets[1:].size:
             raise ValueError(f"{NAME} do not rise with the level")
         return cls(offsets.astype(np.float32, copy=False))
 

@@ -1,0 +1,126 @@
+"""The file of an artefact: a safetensors container, taken apart, put together, and checked byte by byte.
+
+It holds two digests beside what its writer says: `sha256` of the tensor bytes (all that follows the header) and
+`header_sha256` of the header, taken with 64 zeros in its own place. With both, no byte changes unseen.
+`header_sha256` may be absent, for publishers who write the file with a safetensors library alone.
+
+Read here and not by that library: it copies every tensor and keeps the metadata to itself, so that the header
+would be read twice. A test holds that it reads whatever this does.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from pydantic_core import from_json
+
+from forecast_grpc.domain import StoredArray
+
+FORMAT_VERSION = "1"
+"""The layout that this release writes and reads."""
+
+_DTYPES: Mapping[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "U8": np.dtype("u1"),
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_NO_DIGEST = b"0" * 64
+_PREFIX = 8  # Bytes of the header's length, a little-endian integer.
+
+
+class Unknown(Exception):
+    """A part of the artefact, its family or format version, is newer than this release."""
+
+
+UNREADABLE = (Unknown, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What `split` may raise for bytes that are no whole artefact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """An artefact taken apart, its digests verified."""
+
+    metadata: dict[str, str]
+    """What it says of the model."""
+
+    arrays: dict[str, StoredArray]
+    """The tensors by name, read-only views of the artefact's bytes."""
+
+    header: bytes
+    """The header, as it stands in the file."""
+
+
+def split(data: bytes) -> Parts:
+    """The artefact's parts. Raises one of `UNREADABLE` where they are not whole."""
+    start = _PREFIX + int.from_bytes(data[:_PREFIX], "little")
+    header = data[_PREFIX:start]
+    if len(header) != start - _PREFIX:
+        raise ValueError("the header is not whole")
+    # Half as long as the standard library takes.
+    tensors = from_json(header, allow_inf_nan=False, cache_strings="keys")
+    metadata = tensors.pop("__metadata__")
+    # Before the digests: another format may take them in another way.
+    if metadata["format_version"] != FORMAT_VERSION:
+        raise Unknown("format version")
+    # Raises TypeError where one of them is no text.
+    "".join(metadata.values())
+    _verify(header, memoryview(data)[start:], metadata)
+    return Parts(metadata, _views(tensors, data, start), header)
+
+
+def join(metadata: Mapping[str, str], arrays: Mapping[str, StoredArray]) -> bytes:
+    """The artefact with these parts and their digests: equal parts give equal bytes, arrays in the order given.
+
+    Raises KeyError where an array holds neither float64 nor float32 nor uint8.
+    """
+    tensors, pieces, end = {}, [], 0
+    for name, array in arrays.items():
+        dtype = _NAMES[array.dtype.newbyteorder("<")]
+        pieces.append(array.astype(_DTYPES[dtype], order="C", copy=False).tobytes())
+        start, end = end, end + array.nbytes
+        tensors[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [start, end]}
+    payload = b"".join(pieces)
+    digests = {"sha256": sha256(payload).hexdigest(), "header_sha256": _NO_DIGEST.decode()}
+    header = _encoded({"__metadata__": {**metadata, **digests}, **tensors})
+    return len(header).to_bytes(_PREFIX, "little") + header + payload
+
+
+def _encoded(header: Mapping[str, Any]) -> bytes:
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _PREFIX)
+    return text.replace(_NO_DIGEST, sha256(text).hexdigest().encode(), 1)
+
+
+def _verify(header: bytes, payload: memoryview, metadata: Mapping[str, str]) -> None:
+    if sha256(payload).hexdigest() != metadata["sha256"]:
+        raise ValueError("the tensors do not match their digest")
+    digest = metadata.get("header_sha256")
+    if digest is not None and _header_digest(header, digest) != digest:
+        raise ValueError("the header does not match its digest")
+
+
+def _header_digest(header: bytes, digest: str) -> str:
+    return sha256(header.replace(digest.encode(), _NO_DIGEST, 1)).hexdigest()
+
+
+def _views(tensors: Mapping[str, Any], data: bytes, start: int) -> dict[str, StoredArray]:
+    """The arrays, which fill the bytes from `start` on without a gap or an overlap."""
+    views: dict[str, StoredArray] = {}
+    place = start
+    for name, tensor in sorted(tensors.items(), key=_offsets):
+        begin, end = tensor["data_offsets"]
+        views[name] = view = np.ndarray(tensor["shape"], _DTYPES[tensor["dtype"]], data, start + begin)
+        if start + begin != place or end - begin != view.nbytes:
+            raise ValueError(f"the tensor {name} leaves a gap, overlaps another, or has another size")
+        place += view.nbytes
+    if place != len(data):
+        raise ValueError("bytes follow the last tensor")
+    return views
+
+
+def _offsets(item: tuple[str, Any]) -> Any:  # noqa: ANN401 - whatever the header holds, to be checked
+    return item[1]["data_offsets"]
