@@ -179,6 +179,14 @@ def store_to_publish(store: str | None) -> "ModelStore":
     return existing_store(store)
 
 
+def publishing_address(store: str | None) -> str:
+    """The same, checked and created as well, as an address that means it in other processes too."""
+    from forecast_grpc.store import FolderStore
+
+    opened = store_to_publish(store)
+    return str(opened.root.absolute()) if isinstance(opened, FolderStore) else store_url(store)
+
+
 def store_folder(store: str | None) -> "Path":
     """The folder of the store that is meant. Ends the command where that store is not a folder."""
     from forecast_grpc.store import FolderStore

@@ -1,40 +1,28 @@
-"""What came of a fit, in words and in JSON."""
+"""What came of a fit, in words, in tables and in JSON."""
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
 from rich.markup import escape
 
 from forecast_grpc.cli._common import table
 from forecast_grpc.cli._describe import describe
-from forecast_grpc.domain import ModelMetadata
+from forecast_grpc.cli._tally import FamilyTally, Tally
 from forecast_grpc.fit import FitOutcome, Table
 
 _SHOWN = 20
 """Failures that are listed one by one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one customer."""
-
-    fitted: FitOutcome
-    """The model, or why there is none."""
-
-    version: int | None
-    """The version that it was published under; None where it was not."""
-
-
-def outcome_json(outcome: Outcome) -> dict[str, Any]:
+def outcome_json(outcome: FitOutcome) -> dict[str, Any]:
     """One line of `fit --json`."""
-    customer_id, model = outcome.fitted.customer_id, outcome.fitted.model
-    if model is None:
-        return {"customer_id": customer_id, "error": outcome.fitted.error}
+    head = {"customer_id": outcome.customer_id, "status": str(outcome.status)}
+    if outcome.metadata is None:
+        return {**head, "error": outcome.error}
     # The digest is that of the published bytes, which the store alone has.
-    facts = {key: value for key, value in describe(model.metadata).items() if key != "sha256"}
-    return {"customer_id": customer_id, **facts, "model_version": outcome.version}
+    facts = {key: value for key, value in describe(outcome.metadata).items() if key != "sha256"}
+    return {**head, **facts, "model_version": outcome.version}
 
 
 def guesses(name: str, read: Table, given: tuple[str | None, ...]) -> str:
@@ -52,71 +40,72 @@ def guesses(name: str, read: Table, given: tuple[str | None, ...]) -> str:
     return escape(f"{name}: {len(read)} customers, {', '.join(parts)}.")
 
 
-@dataclass(slots=True)
-class Summary:
-    """The whole fit, gathered as it goes."""
-
-    models: list[ModelMetadata] = field(default_factory=list)
-    """The metadata of the fitted models."""
-
-    failed: list[FitOutcome] = field(default_factory=list)
-    """The customers without one."""
-
-    def add(self, outcome: Outcome) -> None:
-        """Takes in one customer."""
-        if outcome.fitted.model is None:
-            self.failed.append(outcome.fitted)
-        else:
-            self.models.append(outcome.fitted.model.metadata)
-
-    def table(self) -> Any:  # noqa: ANN401 - rich's tables hold anything.
-        """A row a family: how many customers, how accurate."""
-        columns = ("customers", "horizon", "season", "median MASE", "median sMAPE", "MASE below 1")
-        rows = table("family", *columns, numbers=columns)
-        for family in sorted({model.family for model in self.models}):
-            rows.add_row(family, *_row([model for model in self.models if model.family == family]))
-        rows.add_row("all", *_row(self.models), style="bold")
-        return rows
-
-    def assumptions(self, horizon: int | None, season_length: int | None) -> str:
-        """What was taken for granted of the models; empty where all was given."""
-        horizons = _range(model.horizon for model in self.models)
-        seasons = _range(model.season_length for model in self.models)
-        assumed = [f"a horizon of {horizons}"] if horizon is None else []
-        assumed += [f"a season of {seasons}"] if season_length is None else []
-        return f"Assumed {' and '.join(assumed)} steps." if assumed and self.models else ""
-
-    def failures(self) -> str:
-        """The customers without a model, with the reasons."""
-        lines = [f"{each.customer_id}: {each.error}" for each in self.failed[:_SHOWN]]
-        if len(self.failed) > _SHOWN:
-            lines.append(f"... and {len(self.failed) - _SHOWN} more: see them all with --json.")
-        heading = (
-            f"{len(self.failed)} of {len(self.failed) + len(self.models)} customers could not be fitted:"
-        )
-        return escape("\n".join([heading, *lines]))
+def families(tally: Tally) -> Any:  # noqa: ANN401 - rich's tables hold anything.
+    """A row a family: how many customers, how accurate."""
+    columns = ("customers", "horizon", "season", "median MASE", "median sMAPE", "against naive", "better")
+    rows = table("family", *columns, numbers=columns)
+    for name in sorted(tally.families):
+        rows.add_row(name, *_row(tally.families[name]))
+    rows.add_row("all", *_row(tally.whole), style="bold")
+    return rows
 
 
-def _row(models: list[ModelMetadata]) -> list[str]:
-    mase = _measured(models, "mase")
-    smape = _measured(models, "smape")
-    better = sum(error < 1 for error in mase)
+def worst(tally: Tally) -> Any:  # noqa: ANN401
+    """A row a customer with a large error, the largest first."""
+    columns = ("MASE", "against naive")
+    rows = table("the worst", "family", *columns, numbers=columns)
+    for each in tally.worst:
+        rows.add_row(escape(each.customer_id), each.family, _number(each.mase), _number(each.relative_mae))
+    return rows
+
+
+def assumptions(tally: Tally, horizon: int | None, season_length: int | None) -> str:
+    """What was taken for granted of the models; empty where all was given."""
+    whole = tally.whole
+    assumed = [f"a horizon of {_range(whole.horizons)}"] if horizon is None else []
+    assumed += [f"a season of {_range(whole.season_lengths)}"] if season_length is None else []
+    return f"Assumed {' and '.join(assumed)} steps." if assumed and whole.customers else ""
+
+
+def unchanged(tally: Tally) -> str:
+    """How many customers were left as they are; empty where none was."""
+    if not tally.unchanged:
+        return ""
+    customers = tally.whole.customers + len(tally.failed)
+    return (
+        f"{tally.unchanged} of {customers} customers had a model of this history and these options already, which "
+        "stays: --again fits them anew."
+    )
+
+
+def failures(tally: Tally) -> str:
+    """The customers without a model, with the reasons."""
+    failed = len(tally.failed)
+    lines = [f"{customer_id}: {error}" for customer_id, error in tally.failed[:_SHOWN]]
+    if failed > _SHOWN:
+        lines.append(f"... and {failed - _SHOWN} more: see them all with --json.")
+    heading = f"{failed} of {failed + tally.whole.customers} customers could not be fitted:"
+    return escape("\n".join([heading, *lines]))
+
+
+def _row(family: FamilyTally) -> list[str]:
     return [
-        str(len(models)),
-        _range(model.horizon for model in models),
-        _range(model.season_length for model in models),
-        f"{median(mase):.3f}" if mase else "-",
-        f"{median(smape):.2f} %" if smape else "-",
-        f"{100 * better / len(mase):.0f} %" if mase else "-",
+        str(family.customers),
+        _range(family.horizons),
+        _range(family.season_lengths),
+        _number(family.median("mase")),
+        _number(family.median("smape"), "{:.2f} %"),
+        _number(family.median("relative_mae")),
+        _number(100 * family.better, "{:.0f} %"),
     ]
 
 
-def _measured(models: list[ModelMetadata], name: str) -> list[float]:
-    return [model.accuracy[name] for model in models if name in model.accuracy]
+def _number(value: float, form: str = "{:.3f}") -> str:
+    return "-" if math.isnan(value) else form.format(value)
 
 
 def _range(numbers: Iterable[int]) -> str:
-    different = sorted(set(numbers))
+    different = sorted(numbers)
     if not different:
         return "-"
     return str(different[0]) if len(different) == 1 else f"{different[0]}-{different[-1]}"

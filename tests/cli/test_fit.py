@@ -1,10 +1,13 @@
 """`forecast-grpc fit`, from real files into a real store."""
 
 import gzip
+import json
+import re
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import csv as pa_csv
@@ -168,11 +171,13 @@ def test_json(fit: Callable[..., Done], in_folder: Path) -> None:
     """With --json each customer is one object: the facts of the model, or the error."""
     write_csv(pa.concat_tables([history(("north",)), history(("no name",))]), in_folder / "history.csv")
     good, bad = fit(in_folder / "history.csv", "--family", "trend", "--json").objects
-    assert bad.keys() == {"customer_id", "error"}
+    assert bad.keys() == {"customer_id", "status", "error"}
+    assert bad["status"] == "failed"
     assert good.pop("accuracy")["smape"] > 0
     assert good.pop("trained_time").endswith("Z")
     assert good == {
         "customer_id": "north",
+        "status": "published",
         "model_version": 1,
         "family": "trend",
         "horizon": 14,
@@ -187,6 +192,7 @@ def test_dry_run(fit: Callable[..., Done], file: Path, tmp_path: Path) -> None:
     """A dry run measures and publishes nothing: there is not even a store afterwards."""
     done = fit(file, "--dry-run", "--json", "--family", "trend")
     assert [each["model_version"] for each in done.objects] == [None, None]
+    assert [each["status"] for each in done.objects] == ["fitted", "fitted"]
     assert all(each["accuracy"] for each in done.objects)
     assert not (tmp_path / "fitted").exists()
 
@@ -212,14 +218,100 @@ def test_fitting_again(run: RunCommand, fit: Callable[..., Done], file: Path, tm
     assert [(each["model_version"], each["family"]) for each in listed] == [(2, "theta"), (1, "trend")]
 
 
-def test_several_processes(fit: Callable[..., Done], file: Path) -> None:
-    """However many customers are fitted at a time, the models are the same and come in the file's order."""
-    alone, together = (
-        fit(file, "--dry-run", "--json", "--processes", number).objects for number in ("1", "2")
+def test_the_same_fit_again(run: RunCommand, fit: Callable[..., Done], file: Path, tmp_path: Path) -> None:
+    """What is done stays, and is in the tables all the same; --again makes new versions of it."""
+    first = fit(file, "--family", "trend")
+    second = fit(file, "--family", "trend")
+    assert second.out == first.out
+    assert second.err.splitlines()[1].startswith(
+        "2 of 2 customers had a model of this history and these options already, which stays:"
     )
-    for each in (*alone, *together):
-        del each["trained_time"]
-    assert alone == together
+    assert [each["status"] for each in fit(file, "--family", "trend", "--json").objects] == ["unchanged"] * 2
+    assert "had a model" not in fit(file, "--family", "trend", "--again").err
+    listed = run("models", "versions", "north", "--json", "--store", tmp_path / "fitted").objects
+    assert [each["model_version"] for each in listed] == [2, 1]
+
+
+def noisy(in_folder: Path, shops: int = 8) -> Path:
+    """Shops that are the harder to forecast the higher their number is."""
+    rows = [(shop, day) for shop in range(shops) for day in range(60)]
+    noise = np.random.default_rng(1).normal(size=len(rows))
+    table = pa.table(
+        {
+            "shop": [f"shop-{shop}" for shop, _ in rows],
+            "day": [day for _, day in rows],
+            "sold": [day + shop * noise[place] for place, (shop, day) in enumerate(rows)],
+        }
+    )
+    write_csv(table, in_folder / "noisy.csv")
+    return in_folder / "noisy.csv"
+
+
+def test_the_worst_customers(fit: Callable[..., Done], in_folder: Path) -> None:
+    """Those with the largest errors are named, the largest first, as many as are wanted."""
+    options = ("--family", "trend", "--season-length", "1", "--horizon", "3", "--dry-run")
+    lines = fit(noisy(in_folder), *options, "--worst", "3").out.splitlines()
+    assert lines[-4].split()[:2] == ["the", "worst"]
+    errors = [float(line.split()[2]) for line in lines[-3:]]
+    assert errors == sorted(errors, reverse=True)
+    assert "shop-0" not in "".join(lines[-3:])
+    for none in ("0", "8"):
+        assert "worst" not in fit(noisy(in_folder), *options, "--worst", none).out
+
+
+def test_a_report_for_programs(fit: Callable[..., Done], in_folder: Path) -> None:
+    """As JSON it has the families, all customers together, the worst, and each one that failed."""
+    write_csv(pa.concat_tables([history(("north",)), history(("no name",))]), in_folder / "history.csv")
+    done = fit(in_folder / "history.csv", "--family", "theta", "--report", in_folder / "report.json")
+    assert f"Wrote {in_folder / 'report.json'}." in done.err
+    told = json.loads((in_folder / "report.json").read_text())
+    assert (told["customers"], told["unchanged"], told["all"]["customers"]) == (2, 0, 1)
+    assert [each["customer_id"] for each in told["failed"]] == ["no name"]
+    assert told["families"].keys() == {"theta"}
+    # A repeated week leaves the naive method without an error, and nothing can be set against that.
+    assert "median_mase" not in told["all"]
+    assert fit(noisy(in_folder), "--dry-run", "--report", in_folder / "report.json").code == 0
+    told = json.loads((in_folder / "report.json").read_text())
+    histograms = told["all"]["histograms"]
+    assert sum(histograms["mase"]) == sum(histograms["relative_mae"]) == told["customers"] == 8
+    assert len(histograms["from"]) == len(histograms["mase"])
+    assert told["worst"][0]["mase"] == max(each["mase"] for each in told["worst"])
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning"), [("r.png", b"\x89PNG"), ("r.svg", b"<?xml"), ("r.html", b"<!doctype")]
+)
+def test_a_report_for_people(fit: Callable[..., Done], in_folder: Path, name: str, beginning: bytes) -> None:
+    """As a picture, or as a page that holds picture and tables and needs nothing from elsewhere."""
+    assert fit(noisy(in_folder), "--dry-run", "--report", in_folder / name).code == 0
+    written = (in_folder / name).read_bytes()
+    assert written.startswith(beginning)
+    if name == "r.html":
+        assert b"<svg" in written
+        assert b"noisy.csv: 8 customers" in written
+        assert not re.search(rb"(src|href)=.http", written.replace(b'xmlns:xlink="http', b""))
+
+
+@pytest.mark.parametrize(
+    ("report", "told"),
+    [("r.pdf", (2, "A report goes into a file")), ("nowhere/r.json", (1, "there is no folder nowhere"))],
+)
+def test_a_report_that_cannot_be_written(
+    fit: Callable[..., Done], file: Path, tmp_path: Path, report: str, told: tuple[int, str]
+) -> None:
+    """It is said before anything is fitted."""
+    done = fit(file, "--report", report)
+    assert (done.code, done.out) == (told[0], "")
+    assert told[1] in done.err
+    assert not (tmp_path / "fitted").exists()
+
+
+def test_a_histogram_in_the_terminal(fit: Callable[..., Done], in_folder: Path) -> None:
+    """Drawn after the tables; with --json on standard error, so that programs are not disturbed."""
+    drawn = fit(noisy(in_folder), "--dry-run", "--plot")
+    assert "customers by error against seasonal naive" in drawn.out
+    assert "█" in drawn.out
+    assert "█" in fit(noisy(in_folder), "--dry-run", "--plot", "--json").err
 
 
 def test_no_demo_store(run: RunCommand, file: Path) -> None:

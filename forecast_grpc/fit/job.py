@@ -1,0 +1,60 @@
+"""What is to be done for each customer of a table, and by what it is known that it was done before."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from hashlib import blake2b
+
+import numpy as np
+
+from forecast_grpc import __version__
+from forecast_grpc.fit.fitting import AUTO, check_options
+from forecast_grpc.fit.series import Series
+
+_DIGEST_BYTES = 16
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitJob:
+    """How each customer of a table is fitted, and where the models go. ValueError where that cannot be."""
+
+    family: str = AUTO
+    """One of FAMILY_CHOICES."""
+
+    horizon: int | None = None
+    """Steps to forecast; None: as in `fit_series`."""
+
+    season_length: int | None = None
+    """Steps in a season; None: as in `fit_series`."""
+
+    trained_time: datetime = field(default_factory=_now)
+    """What all models of this job say of when they were fitted; with a time zone."""
+
+    store: str | None = None
+    """Address of the store that the models are published into; None: nowhere."""
+
+    again: bool = False
+    """Whether customers are fitted whose newest model comes from the same history and options already."""
+
+    def __post_init__(self) -> None:
+        check_options(self.family, self.horizon, self.season_length)
+
+    def digest(self, series: Series) -> str:
+        """32 hexadecimal digits that are the same only for the same history, options and release."""
+        digest = blake2b(digest_size=_DIGEST_BYTES)
+        history = {each.name: getattr(series, each.name) for each in fields(series)}
+        digest.update(_bytes((__version__, self.family, self.horizon, self.season_length)))
+        digest.update(_bytes(history))
+        return digest.hexdigest()
+
+
+def _bytes(value: object) -> bytes:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes()
+    if isinstance(value, Mapping):
+        return b"".join(repr(key).encode() + _bytes(value[key]) for key in sorted(value))
+    return repr(value).encode()
