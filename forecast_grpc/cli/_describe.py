@@ -64,6 +64,7 @@ def describe(metadata: ModelMetadata) -> Facts:
         "min_length": metadata.min_length,
         "trained_time": None if trained is None else trained.isoformat().replace("+00:00", "Z"),
         "state_time": metadata.state_time,
+        "covariates": list(metadata.covariates),
         "accuracy": dict(metadata.accuracy),
         "sha256": metadata.sha256,
     }
@@ -93,7 +94,7 @@ def facts_table(model: Facts) -> Any:  # noqa: ANN401
     for name, value in (
         {**model, "accuracy": None} | {f"accuracy.{key}": accuracy[key] for key in accuracy}
     ).items():
-        if value is not None:
+        if value not in (None, []):
             rows.add_row(name.replace("_", " "), value_text(value))
     return rows
 

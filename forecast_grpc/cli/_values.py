@@ -27,6 +27,23 @@ def observations(given: str, column: str | None = None) -> list[float]:
     return [_number(cell, f"value {place}") for place, cell in enumerate(given.split(","), start=1)]
 
 
+def covariates(given: list[str]) -> list[dict[str, object]]:
+    """What each NAME=VALUES stands for, as the request takes it. VALUES are `1,2,3`, `@file.csv` or `-`."""
+    return [_covariate(each) for each in given]
+
+
+def _covariate(given: str) -> dict[str, object]:
+    name, equals, text = given.partition("=")
+    if not (name and equals):
+        raise CommandFailed(f"--covariate is given as NAME=1,2,3, not as {given}.", ExitCode.USAGE)
+    if text.startswith("@"):
+        table = _read(Path(text[1:]))
+        # In a file of several columns, the one of its own name.
+        column = name if "," in table.partition("\n")[0] else None
+        return {"name": name, "values": _from_table(table, text[1:], column)}
+    return {"name": name, "values": observations(text) if text else []}
+
+
 def levels(given: str) -> list[float]:
     """Quantile levels, separated by commas. The service checks their range."""
     return [_number(cell, "--quantiles") for cell in given.split(",")]

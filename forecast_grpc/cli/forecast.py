@@ -46,6 +46,15 @@ def forecast(  # noqa: PLR0913 - each is an option of the command.
             metavar="LEVELS", help="Quantile levels to forecast too, such as 0.1,0.9.", show_default=False
         ),
     ] = "",
+    covariate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUES",
+            help="What else is known at each step, such as promo=0,0,1 or promo=@file.csv: up to the last step of "
+            "the forecast. Once for each covariate of the model.",
+            show_default=False,
+        ),
+    ] = None,
     version: Annotated[
         int | None, typer.Option(help="The version of the model.", show_default="the active one")
     ] = None,
@@ -85,7 +94,7 @@ def forecast(  # noqa: PLR0913 - each is an option of the command.
     """
     from forecast_grpc.cli._call import Target
     from forecast_grpc.cli._call import forecast as call
-    from forecast_grpc.cli._values import levels, observations
+    from forecast_grpc.cli._values import covariates, levels, observations
     from forecast_grpc.customer import require_customer_id
 
     require_customer_id(customer)
@@ -98,7 +107,13 @@ def forecast(  # noqa: PLR0913 - each is an option of the command.
         require_suffix(plot_file)
     asked = quantiles or (_INTERVAL if drawing else "")
     history = [] if values is None else observations(values, column)
-    request = _request(history, levels(asked) if asked else [], horizon, version)
+    request = _request(
+        sequence_data=history,
+        quantile_levels=levels(asked) if asked else [],
+        covariates=covariates(covariate or []),
+        horizon=horizon,
+        model_version=version,
+    )
     target = Target(address=address, tls=tls, token=token, application=application, timeout_s=timeout)
     reply = call(target, customer, request)
     if as_json:
@@ -110,13 +125,11 @@ def forecast(  # noqa: PLR0913 - each is an option of the command.
         _draw(reply, history, notes() if as_json else output(), plot=plot, plot_file=plot_file)
 
 
-def _request(history: list[float], levels: list[float], horizon: int | None, version: int | None) -> Any:  # noqa: ANN401
+def _request(**fields: Any) -> Any:  # noqa: ANN401
     from forecast_grpc.v1.forecast_pb2 import ForecastRequest
 
     try:
-        return ForecastRequest(
-            sequence_data=history, quantile_levels=levels, horizon=horizon, model_version=version
-        )
+        return ForecastRequest(**fields)
     except ValueError as exc:
         raise CommandFailed(f"The request cannot be sent: {exc}.", ExitCode.USAGE) from exc
 

@@ -25,6 +25,7 @@ def test_list_as_json(run: RunCommand, store: Path) -> None:
         "min_length": 1,
         "trained_time": "2026-01-02T03:04:05Z",
         "state_time": "2026-01-01T00:00:00Z",
+        "covariates": [],
         "accuracy": {"mase": 0.5, "smape": 4.0},
     }
     assert beta["customer_id"] == "beta"

@@ -1,0 +1,103 @@
+"""Covariates on the command line: from the file that is fitted to the forecast that is asked for."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from forecast_grpc import artefact
+from forecast_grpc.domain import ModelMetadata
+from forecast_grpc.models import Linear
+from forecast_grpc.models.covariates import Regression
+from forecast_grpc.models.residuals import LEVELS, ResidualQuantiles
+from forecast_grpc.store import FolderStore
+from tests.cli.conftest import RunCommand
+from tests.cli.fake_service import FakeService
+
+PROMOTED = ("promo", "price")
+
+
+def promoted(version: int) -> bytes:
+    """The last value again, 10 more with a promotion, 2 less for each unit of the price, 5 in training."""
+    model = Linear(
+        weights=np.zeros((3, 2), np.float32),
+        intercept=np.zeros(3),
+        tail=np.array([90.0, 90.0]),
+        residuals=ResidualQuantiles(np.zeros((len(LEVELS), 3), np.float32)),
+        regression=Regression(effects=np.array([[10.0], [-2.0]]), tail=np.array([[0.0, 0.0], [5.0, 5.0]])),
+    )
+    metadata = ModelMetadata(
+        family="linear", model_version=version, horizon=3, min_length=2, covariates=PROMOTED
+    )
+    return artefact.encode(model, metadata)
+
+
+@pytest.fixture
+def ask(run: RunCommand, service: FakeService) -> RunCommand:
+    """`forecast-grpc forecast promoted --json` at a service that has this model."""
+    FolderStore(service.store).publish("promoted", promoted)
+    return partial(run, "forecast", "promoted", "--json", "--address", service.address)
+
+
+def test_covariates_reach_the_model(ask: RunCommand) -> None:
+    """The promotion of the second step and the price of the third one show there."""
+    done = ask("--covariate", "price=5,5,4", "--covariate", "promo=0,1,0")
+    assert done.objects[0]["forecast"] == [90.0, 100.0, 92.0]
+
+
+def test_covariates_along_the_values(ask: RunCommand) -> None:
+    """With VALUES there are as many more, of which some may be missing."""
+    done = ask("80,80", "--covariate", "price=5,,5,5,5", "--covariate", "promo=0,0,0,1,nan")
+    assert "covariates[1].values[4]: must not be missing: it belongs to step 3 of the forecast" in done.err
+    done = ask("80,80", "--covariate", "price=5,,5,5,5", "--covariate", "promo=0,0,0,1,0")
+    assert done.objects[0]["forecast"] == [80.0, 90.0, 80.0]
+
+
+@pytest.mark.parametrize("text", ["price\n5\n5\n4\n", "day,price,promo\n1,5,0\n2,5,1\n3,4,0\n", "5\n5\n4\n"])
+def test_covariates_from_a_file(ask: RunCommand, tmp_path: Path, text: str) -> None:
+    """The one column of a file, or the one of the covariate's name."""
+    path = tmp_path / "ahead.csv"
+    path.write_text(text)
+    done = ask("--covariate", f"price=@{path}", "--covariate", "promo=0,1,0")
+    assert done.objects[0]["forecast"] == [90.0, 100.0, 92.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            (),
+            "covariates: must hold each of those that this model was fitted with: promo, price; missing: promo",
+        ),
+        (("--covariate", "promo=1,1,1"), "missing: price"),
+        (("--covariate", "weather=1,1,1"), "covariates[0].name: must be one that this model was fitted with"),
+        (("--covariate", "promo=1", "--covariate", "price="), "covariates[0].values: must hold 3 values"),
+        (("--covariate", "promo"), "--covariate is given as NAME=1,2,3, not as promo."),
+        (("--covariate", "=1"), "--covariate is given as NAME=1,2,3, not as =1."),
+        (("--covariate", "promo=high"), "value 1 is not a number: high"),
+        (("--covariate", "promo=@nowhere.csv"), "nowhere.csv cannot be read"),
+    ],
+)
+def test_what_cannot_be_asked(
+    ask: RunCommand, in_folder: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    """One sentence: what is wrong, and what is expected."""
+    done = ask(*arguments)
+    assert done.code != 0
+    assert sentence in done.err
+
+
+def test_a_model_without_covariates_refuses_them(run: RunCommand, service: FakeService) -> None:
+    """They would have no effect, and nobody would know."""
+    done = run("forecast", "alpha", "--covariate", "promo=1,1,1", "--address", service.address)
+    assert "covariates: must be left out: this model was fitted without covariates" in done.err
+
+
+def test_show_names_them(run: RunCommand, store: Path) -> None:
+    """In words where there are some, in JSON always."""
+    FolderStore(store).publish("promoted", promoted)
+    assert "promo, price" in run("models", "show", "promoted", "--store", store).out
+    assert "covariates" not in run("models", "show", "alpha", "--store", store).out
+    (shown,) = run("models", "show", "promoted", "--json", "--store", store).objects
+    assert shown["covariates"] == ["promo", "price"]
