@@ -11,6 +11,7 @@ from forecast_grpc.container import FORMAT_VERSION, UNREADABLE, Unknown, join, s
 from forecast_grpc.domain import Forecaster, ModelMetadata, ServedModel, is_covariate_name
 from forecast_grpc.errors import ForecastError, ModelCorrupt, ModelFormatForbidden, ModelFormatUnsupported
 from forecast_grpc.models import FAMILIES
+from forecast_grpc.models.graphs import UnsupportedGraph
 from forecast_grpc.timeline import time_after
 
 _ACCURACY = "accuracy."
@@ -49,8 +50,9 @@ def decode(data: bytes, customer_id: str) -> ServedModel:
     """The model in an artefact, ready to answer; its arrays lie in `data` itself, read-only.
 
     Raises ModelCorrupt where the bytes are truncated, do not match their digests or lack what the family
-    needs, ModelFormatUnsupported for an unknown family or format version, and ModelFormatForbidden for a
-    pickle, which is recognised but never run. No other error, whatever the bytes.
+    needs, ModelFormatUnsupported for an unknown family or format version and for a graph that is not served
+    here, and ModelFormatForbidden for a pickle, which is recognised but never run. No other error, whatever the
+    bytes.
     """
     try:
         parts = split(data)
@@ -74,6 +76,8 @@ def _error(cause: Exception, data: bytes, customer_id: str) -> ForecastError:
             f"The model's {cause} is not known to this release of forecast-grpc: serve it with a newer one."
         )
         return ModelFormatUnsupported(text, metadata=facts)
+    if isinstance(cause, UnsupportedGraph):
+        return ModelFormatUnsupported(str(cause), metadata=facts)
     if _is_pickle(data):
         text = (
             "The model is a pickle, which runs code when it is loaded. Publish it as a safetensors artefact."

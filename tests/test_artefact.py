@@ -15,13 +15,14 @@ import safetensors
 import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 from forecast_grpc.artefact import decode, encode, replace_version
 from forecast_grpc.domain import Forecaster, ModelMetadata, StoredArray
 from forecast_grpc.errors import ForecastError, ModelCorrupt, ModelFormatForbidden, ModelFormatUnsupported
 from forecast_grpc.fit.quantiles import no_quantiles
 from forecast_grpc.models import Trend
-from tests.models.examples import HORIZON, MODELS, series
+from tests.models.examples import HORIZON, MODELS, onnx, serialised, series
 
 models = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
 
@@ -117,6 +118,17 @@ def test_bytes_travel_as_bytes() -> None:
     assert header_of(data)["graph"]["dtype"] == "U8"
     assert data.endswith(b"\x00graph\xff")
     assert decode(data, "c").forecaster.forecast(np.array([1.0]), 1).tolist() == [2.0]
+
+
+def test_a_graph_that_is_not_served_says_why() -> None:
+    """A graph with a refused operator is unsupported, not damaged, and the sentence names the operator."""
+    node = helper.make_node("RandomNormal", [], ["forecast"], shape=[1, 1])
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 24]) for name in ("window", "forecast")
+    ]
+    refused = onnx(serialised(helper.make_graph([node], "made", ends[:1], ends[1:])))
+    with pytest.raises(ModelFormatUnsupported, match="RandomNormal"):
+        decode(encode(refused, metadata(refused)), "c")
 
 
 def test_what_the_safetensors_library_alone_writes_is_read() -> None:

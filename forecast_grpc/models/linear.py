@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.covariates import Regression
-from forecast_grpc.models.parameters import scalars, stored, vector
+from forecast_grpc.models.parameters import bounded_horizon, scalars, stored, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 
 
@@ -129,7 +129,7 @@ class Linear:
             intercept=intercept,
             tail=tail,
             residuals=ResidualQuantiles.from_arrays(arrays),
-            max_horizon=_max_horizon(arrays),
+            max_horizon=bounded_horizon(arrays),
             anchored="anchored" not in arrays or scalars(arrays, "anchored", 1) != [0.0],
             regression=Regression.from_arrays(arrays, tail.size),
         )
@@ -140,12 +140,3 @@ def _weights(arrays: Mapping[str, StoredArray]) -> NDArray[np.float32] | FloatAr
     if weights.dtype == np.float64:
         return weights.astype(np.float64, copy=False)
     return weights.astype(np.float32, copy=False)
-
-
-def _max_horizon(arrays: Mapping[str, StoredArray]) -> int | None:
-    if "max_horizon" not in arrays:
-        return None
-    (steps,) = scalars(arrays, "max_horizon", 1)
-    if not steps >= 1.0:
-        raise ValueError(f"the parameter max_horizon is {steps}")
-    return int(steps)

@@ -28,3 +28,13 @@ def scalars(arrays: Mapping[str, StoredArray], name: str, count: int) -> list[fl
     if len(values) != count:
         raise ValueError(f"the parameter {name} holds {len(values)} numbers instead of {count}")
     return values
+
+
+def bounded_horizon(arrays: Mapping[str, StoredArray]) -> int | None:
+    """The longest horizon of a bounded model; None where nothing bounds it. Raises ValueError for one below 1."""
+    if "max_horizon" not in arrays:
+        return None
+    (steps,) = scalars(arrays, "max_horizon", 1)
+    if not steps >= 1.0:
+        raise ValueError(f"the parameter max_horizon is {steps}")
+    return int(steps)

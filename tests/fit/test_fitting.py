@@ -35,8 +35,8 @@ def fitted_without_warnings(values: FloatArray, family: str, season_length: int 
 
 
 def test_every_family_can_be_fitted() -> None:
-    """And `auto` beside them."""
-    assert set(FAMILY_CHOICES) == {AUTO, *FAMILIES}
+    """And `auto` beside them; graphs come from elsewhere."""
+    assert set(FAMILY_CHOICES) == {AUTO, *FAMILIES} - {"onnx"}
 
 
 @families
@@ -88,7 +88,7 @@ def test_any_finite_series_is_fitted(values: FloatArray, family: str) -> None:
 def test_a_short_series_is_fitted_or_refused_in_words(count: int) -> None:
     """From one value on `auto` finds a model; a family that cannot be fitted says so."""
     assert fitted_without_warnings(series(count), AUTO).shape == (5,)
-    for family in FAMILIES:
+    for family in FAMILY_CHOICES:
         try:
             fitted_without_warnings(series(count), family)
         except SeriesError as exc:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 import numpy as np
+from onnx import GraphProto, TensorProto, helper, numpy_helper
 
 from forecast_grpc.domain import FloatArray, Forecaster
-from forecast_grpc.models import Ets, Linear, SeasonalNaive, Theta, Trend
+from forecast_grpc.models import Ets, Linear, Onnx, SeasonalNaive, Theta, Trend
 from forecast_grpc.models.residuals import SCORES, ResidualQuantiles
 from forecast_grpc.models.theta import memory
 
@@ -38,6 +39,34 @@ def linear(lags: int = 24) -> Linear:
     return Linear(weights=weights, intercept=intercept, tail=series(lags), residuals=residuals())
 
 
+def graph(lags: int = 24) -> bytes:
+    """The weights of `linear` as a graph, without taking the last value off."""
+    model = linear(lags)
+    nodes = [
+        helper.make_node("MatMul", ["window", "weights"], ["product"]),
+        helper.make_node("Add", ["product", "intercept"], ["forecast"]),
+    ]
+    inputs = [helper.make_tensor_value_info("window", TensorProto.DOUBLE, ["batch", lags])]
+    outputs = [helper.make_tensor_value_info("forecast", TensorProto.DOUBLE, ["batch", HORIZON])]
+    weights = [
+        numpy_helper.from_array(model.weights.T.astype(np.float64), "weights"),
+        numpy_helper.from_array(model.intercept, "intercept"),
+    ]
+    return serialised(helper.make_graph(nodes, "linear", inputs, outputs, weights))
+
+
+def serialised(made: GraphProto, opset: int = 17, domains: tuple[str, ...] = ()) -> bytes:
+    """A whole model's bytes around a graph, in a version that every runtime since 2023 loads."""
+    opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in domains)]
+    data: bytes = helper.make_model(made, opset_imports=opsets, ir_version=9).SerializeToString()
+    return data
+
+
+def onnx(data: bytes | None = None) -> Onnx:
+    """The family `onnx` with that graph, or with another of as many lags."""
+    return Onnx(graph=np.frombuffer(data or graph(), np.uint8), tail=series(24), residuals=residuals())
+
+
 MODELS: Mapping[str, Forecaster] = {
     "trend": Trend(slope=1.45, base_level=100.0, residuals=residuals()),
     "seasonal_naive": SeasonalNaive(tail=series(12), residuals=residuals()),
@@ -61,4 +90,5 @@ MODELS: Mapping[str, Forecaster] = {
         residuals=residuals(),
     ),
     "linear": linear(),
+    "onnx": onnx(),
 }
