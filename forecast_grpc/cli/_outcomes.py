@@ -1,7 +1,7 @@
 """What came of a fit, in words, in tables and in JSON."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.markup import escape
@@ -75,6 +75,17 @@ def unchanged(tally: Tally) -> str:
     return (
         f"{tally.unchanged} of {customers} customers had a model of this history and these options already, which "
         "stays: --again fits them anew."
+    )
+
+
+def covariates(tally: Tally, columns: Sequence[str]) -> str:
+    """How many models use the covariates; empty where there are none, or all models do."""
+    models = tally.whole.customers
+    if not columns or tally.with_covariates == models:
+        return ""
+    names = ", ".join(columns)
+    return escape(
+        f"{tally.with_covariates} of {models} models use the covariates {names}; other families take none."
     )
 
 

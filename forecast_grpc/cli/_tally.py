@@ -98,6 +98,9 @@ class Tally:
     unchanged: int = 0
     """Customers who had this very model already."""
 
+    with_covariates: int = 0
+    """Models that were fitted with covariates."""
+
     _worst: list[Worst] = field(default_factory=list)
 
     def add(self, outcome: FitOutcome) -> None:
@@ -106,6 +109,7 @@ class Tally:
         if model is None:
             self.failed.append((outcome.customer_id, outcome.error or ""))
             return
+        self.with_covariates += bool(model.covariates)
         self.unchanged += outcome.status is Status.UNCHANGED
         self.families.setdefault(model.family, FamilyTally()).add(model)
         if "mase" in model.accuracy:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -56,6 +56,14 @@ def fit(  # noqa: PLR0913 - each is an option of the command.
     customer_column: Annotated[str | None, _column("the customer")] = None,
     time_column: Annotated[str | None, _column("timestamps, dates, or integers that count steps")] = None,
     value_column: Annotated[str | None, _column("the observations")] = None,
+    covariate_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A column that holds what else is known at each step, such as prices. May be given again.",
+            show_default=False,
+        ),
+    ] = None,
     horizon: Annotated[
         int | None, typer.Option(min=1, help="Steps to forecast.", show_default="by the frequency, as in M4")
     ] = None,
@@ -112,7 +120,14 @@ def fit(  # noqa: PLR0913 - each is an option of the command.
     from forecast_grpc.fit import FitJob
 
     _check_drawing(report, plot=plot)
-    table = _read(file, customer_column, time_column, value_column, frequency)
+    table = _read(
+        file,
+        customer_column=customer_column,
+        time_column=time_column,
+        value_column=value_column,
+        covariate_columns=covariate_column or (),
+        frequency=frequency,
+    )
     job = FitJob(
         family=family,
         horizon=horizon,
@@ -129,7 +144,11 @@ def fit(  # noqa: PLR0913 - each is an option of the command.
                 print_json(words.outcome_json(outcome))
     if not as_json:
         _print(tally)
-    for note in (words.unchanged(tally), words.assumptions(tally, horizon, season_length)):
+    for note in (
+        words.unchanged(tally),
+        words.assumptions(tally, horizon, season_length),
+        words.covariates(tally, covariate_column or ()),
+    ):
         if note:
             notes().print(note)
     _draw(tally, report, f"{file.name}: {len(table)} customers", plot=plot, as_json=as_json)
@@ -199,17 +218,13 @@ def _draw(tally: "Tally", report: Path | None, title: str, *, plot: bool, as_jso
         notes().print(f"Wrote {report}.")
 
 
-def _read(
-    file: Path, customer: str | None, time: str | None, value: str | None, frequency: str | None
-) -> "Table":
+def _read(file: Path, **options: Any) -> "Table":  # noqa: ANN401 - as `read_table` takes them.
     from forecast_grpc.fit import TableError, read_table
 
     try:
         # The table's reader says at length what the system says in three words.
         file.open("rb").close()
-        return read_table(
-            file, customer_column=customer, time_column=time, value_column=value, frequency=frequency
-        )
+        return read_table(file, **options)
     except OSError as exc:
         raise CommandFailed(f"{file} cannot be read: {exc.strerror}.") from exc
     except TableError as exc:

@@ -101,3 +101,50 @@ def test_show_names_them(run: RunCommand, store: Path) -> None:
     assert "covariates" not in run("models", "show", "alpha", "--store", store).out
     (shown,) = run("models", "show", "promoted", "--json", "--store", store).objects
     assert shown["covariates"] == ["promo", "price"]
+
+
+# --- from a file of history to a forecast ---
+
+
+def history(path: Path) -> Path:
+    """A shop whose sales rise by 40 with a promotion, and one that has none of its own."""
+    rng = np.random.default_rng(5)
+    lines = ["shop,day,sales,promo"]
+    for day in range(200):
+        promo = rng.random() < 0.2
+        date = np.datetime64("2026-01-01") + day
+        noise = rng.normal()
+        lines.append(f"busy,{date},{100 + 10 * (day % 7 == 5) + 40 * promo + noise:.3f},{str(promo).lower()}")
+        lines.append(f"calm,{date},{50 + 5 * (day % 7 == 5) + noise:.3f},{str(promo).lower()}")
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_from_a_file_to_a_forecast(run: RunCommand, service: FakeService, tmp_path: Path) -> None:
+    """Fitted from a column of the file, stored, named, and asked for: the promotion shows in its step."""
+    file = history(tmp_path / "history.csv")
+    options = ("--covariate-column", "promo", "--horizon", "3", "--store", service.store)
+    done = run("fit", file, "--family", "linear", *options, "--json")
+    assert [each["covariates"] for each in done.objects] == [["promo"], ["promo"]]
+    ask = partial(run, "forecast", "busy", "--json", "--address", service.address, "--covariate")
+    with_promotion, without = (ask(f"promo={values}").objects[0]["forecast"] for values in ("0,1,0", "0,0,0"))
+    assert np.subtract(with_promotion, without) == pytest.approx([0.0, 40.0, 0.0], abs=1.0)
+
+
+def test_auto_uses_them_where_they_help(run: RunCommand, tmp_path: Path) -> None:
+    """Each customer has the model that suits it, and the summary says how many use the covariates."""
+    file = history(tmp_path / "history.csv")
+    options = ("--covariate-column", "promo", "--horizon", "3", "--dry-run")
+    busy, _ = run("fit", file, *options, "--json").objects
+    assert busy["covariates"] == ["promo"]
+    done = run("fit", file, "--family", "theta", *options)
+    assert "0 of 2 models use the covariates promo; other families take none." in done.err
+    assert "covariates" not in run("fit", file, "--family", "linear", *options).err
+
+
+def test_a_covariate_that_the_file_does_not_have(run: RunCommand, tmp_path: Path) -> None:
+    """One sentence, with the columns that there are."""
+    done = run("fit", history(tmp_path / "history.csv"), "--covariate-column", "price", "--dry-run")
+    assert done.code != 0
+    assert "There is no column price" in done.err
+    assert "shop, day, sales, promo" in done.err

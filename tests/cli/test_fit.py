@@ -185,6 +185,7 @@ def test_json(fit: Callable[..., Done], in_folder: Path) -> None:
         "frequency": "P1D",
         "min_length": 1,
         "state_time": "2026-03-11T00:00:00Z",
+        "covariates": [],
     }
 
 
