@@ -3,6 +3,8 @@
 `forecast_grpc.app:app` is what `serve run`, a Serve config file and `anyscale service deploy` import.
 """
 
+import time
+
 from ray.serve import Application, deployment
 from ray.serve.config import BackpressureConfig, RequestRouterConfig
 from ray.serve.schema import LoggingConfig
@@ -40,13 +42,17 @@ def app(settings: Settings) -> Application:
 
 def compose(settings: Settings, replica: str, get_model: GetModel) -> Engine:
     """Puts the parts of one replica together; runs in the replica."""
-    cache = ModelCache(settings.max_warm_bytes)
     telemetry = Telemetry(
         sink=RayMetrics(),
         log=log_writer(replica),
         log_requests=settings.log_requests,
         facts={"replica": replica},
         gauges=lambda: _gauges(cache, loader),
+    )
+    cache = ModelCache(
+        settings.max_warm_bytes,
+        pinned=frozenset(settings.pinned),
+        on_evict=lambda slot: telemetry.evicted(time.monotonic() - slot.used_at),
     )
     loader = ModelLoader(
         store=open_store(settings.store, timeout_s=settings.store_timeout_s),
@@ -71,10 +77,14 @@ def _router_config() -> RequestRouterConfig:
 def _load_limits(settings: Settings) -> LoadLimits:
     return LoadLimits(
         max_concurrent=settings.max_concurrent_loads,
+        max_concurrent_refreshes=settings.max_concurrent_refreshes,
         max_waiting=settings.max_waiting_loads,
         store_timeout_s=settings.store_timeout_s,
         request_timeout_s=settings.request_timeout_s,
         refresh_interval_s=settings.refresh_interval_s,
+        not_found_ttl_s=settings.not_found_ttl_s,
+        failed_ttl_s=settings.failed_ttl_s,
+        max_remembered_failures=settings.max_remembered_failures,
     )
 
 
@@ -93,8 +103,11 @@ def _gauges(cache: ModelCache, loader: ModelLoader) -> dict[tuple[str, TagValues
     return {
         ("models", (("tier", "hot"),)): cache.hot_count,
         ("models", (("tier", "warm"),)): cache.warm_count,
-        ("warm_bytes", ()): cache.warm_bytes,
-        ("warm_evictions", ()): cache.evictions,
+        ("models", (("tier", "pinned"),)): cache.pinned_count,
+        ("model_bytes", (("tier", "hot"),)): cache.hot_bytes,
+        ("model_bytes", (("tier", "warm"),)): cache.warm_bytes,
+        ("model_bytes", (("tier", "pinned"),)): cache.pinned_bytes,
+        ("remembered_failures", ()): loader.remembered_failures,
         ("loads_in_flight", ()): loader.loads_in_flight,
         ("refreshes_in_flight", ()): loader.refreshes_in_flight,
     }

@@ -56,8 +56,21 @@ class Settings(BaseSettings):
     """Seconds that the store may take over one model, retries included, before the request fails as
     STORE_UNAVAILABLE."""
 
+    pinned: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    """Customers to load before a replica takes traffic and to keep in memory from then on, beside
+    `max_warm_bytes`, separated by commas."""
+
     request_timeout_s: float = Field(default=30.0, gt=0)
     """Seconds that a request may wait for its model before it fails with DEADLINE_EXCEEDED."""
+
+    not_found_ttl_s: float = Field(default=1.0, ge=0)
+    """Seconds for which the store is not asked again for a customer or a version that it does not have."""
+
+    failed_ttl_s: float = Field(default=1.0, ge=0)
+    """Seconds for which the store is not asked again for a model that is damaged or not allowed."""
+
+    max_remembered_failures: int = Field(default=10_000, ge=1)
+    """Models that a replica remembers as not there, damaged or not allowed, the latest ones."""
 
     max_concurrent_loads: int = Field(default=64, ge=1)
     """Models that a replica loads at the same time."""
@@ -69,6 +82,9 @@ class Settings(BaseSettings):
     """Requests that a replica handles at the same time; more are queued."""
 
     max_queued_requests: int = Field(default=2_000, ge=-1)
+    max_concurrent_refreshes: int = Field(default=8, ge=1)
+    """Models in memory that a replica checks against the store at the same time, beside those that it loads."""
+
     """Requests that may wait for a replica; more are refused with RESOURCE_EXHAUSTED. -1 for no limit."""
 
     max_sequence_length: int = Field(default=10_000, ge=1)

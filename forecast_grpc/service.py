@@ -47,7 +47,7 @@ class ForecastingService(_Doors):
     """One replica: forecasts for every customer that is routed to it."""
 
     async def __init__(self, settings: Settings, compose: Compose) -> None:  # type: ignore[misc]  # Ray awaits it
-        """Puts the replica together and warms the customers that it was told to warm."""
+        """Puts the replica together and warms the customers that it was told to warm or to keep."""
 
         @serve.multiplexed(max_num_models_per_replica=settings.max_hot_models)  # type: ignore[untyped-decorator]
         async def get_model(customer_id: str) -> HotModel:
@@ -57,7 +57,7 @@ class ForecastingService(_Doors):
         replica = serve.get_replica_context().replica_id.unique_id
         self.engine = compose(settings, replica, get_model)
         self._flushing = asyncio.create_task(self.engine.telemetry.run())
-        await self.engine.prewarm(settings.prewarm)
+        await self.engine.prewarm(settings.pinned + settings.prewarm)
         await super().__init__()  # type: ignore[misc]  # what Ray's decorator made of `_Doors`
 
     def __del__(self) -> None:

@@ -19,7 +19,8 @@ def engine(store: FolderStore, sink: ListSink, **limits: Any) -> Engine:
     cache = ModelCache(2**20)
     telemetry = Telemetry(sink=sink, log=sink.lines.append, log_requests=True, facts={}, gauges=dict)
     defaults: dict[str, Any] = {"max_concurrent": 4, "max_waiting": 10, "store_timeout_s": 30.0}
-    defaults |= {"request_timeout_s": 30.0, "refresh_interval_s": 10.0}
+    defaults |= {"request_timeout_s": 30.0, "refresh_interval_s": 10.0, "max_concurrent_refreshes": 4}
+    defaults |= {"not_found_ttl_s": 1.0, "failed_ttl_s": 1.0, "max_remembered_failures": 100}
     loading = LoadLimits(**(defaults | limits))
     loader = ModelLoader(
         store=store, decode=artefact.decode, cache=cache, telemetry=telemetry, limits=loading

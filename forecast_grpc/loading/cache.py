@@ -1,75 +1,91 @@
-"""What a replica has in memory: the hot models, which Ray's multiplexer holds, and the warm ones beneath."""
+"""What a replica has in memory: the hot models, which Ray's multiplexer holds, and the warm ones beneath.
 
-from collections import OrderedDict
-from dataclasses import dataclass
+The warm ones are kept by S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023): what
+is new stands in a small queue first and is dropped at its end unless it has been used again, so that a sweep over
+all customers passes through without touching what is in use.
+"""
+
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 
 from forecast_grpc.domain import CacheTier, ServedModel
+from forecast_grpc.loading.rings import Marks, ModelKey, ModelSlot, Ring
 
-ModelKey = tuple[str, int | None]
-"""A customer, and the version where a request named one; None for the active version."""
+MAX_USES = 3
+"""Up to how many uses of a model are told apart."""
 
+SMALL_SHARE = 0.1
+"""The share of the budget that is for new models."""
 
-@dataclass(slots=True)
-class ModelSlot:
-    """The place of one model in memory. A newer version replaces `model`; requests in flight keep theirs."""
-
-    key: ModelKey
-    """Whose model, and which."""
-
-    model: ServedModel
-    """The model as it was last seen in the store."""
-
-    etag: str
-    """What the store calls these bytes."""
-
-    checked_at: float
-    """When the store last confirmed or replaced the model, on the loader's clock, in seconds."""
-
-    tier: CacheTier = CacheTier.WARM
-    """`hot` while Ray's multiplexer holds the slot, else `warm`."""
-
-    refreshing: bool = False
-    """Whether a check against the store is under way."""
-
-    gone: bool = False
-    """Whether the store has said that there is no such model any more."""
+_BYTES_PER_MARK = 2_048  # About what a small model takes: as many marks as there may be models.
+_MIN_MARKS, _MAX_MARKS = 1_024, 2**21
 
 
 class ModelCache:
     """The slots of a replica: the hot ones for as long as the multiplexer keeps them, the warm ones by bytes.
 
-    The hot slots do not count against the budget: Ray bounds their number. When one is let go, it becomes the most
-    recently used of the warm ones.
+    The hot slots do not count against the budget: Ray bounds their number. Nor do the pinned ones, which are never
+    dropped. When a hot slot is let go it becomes a warm one.
     """
 
-    def __init__(self, max_warm_bytes: int) -> None:
-        self.warm_bytes = 0
-        """Resident bytes of the warm models."""
-        self.evictions = 0
-        """Models dropped for lack of room since the start."""
+    def __init__(
+        self,
+        max_warm_bytes: int,
+        *,
+        pinned: AbstractSet[str] = frozenset(),
+        on_evict: Callable[[ModelSlot], None] = lambda _slot: None,
+    ) -> None:
+        """`pinned` customers' active models are kept whatever comes; `on_evict` hears of each that is dropped."""
         self._max_warm_bytes = max_warm_bytes
-        self._hot: dict[ModelKey, ModelSlot] = {}
-        self._warm: OrderedDict[ModelKey, ModelSlot] = OrderedDict()
+        self._max_small_bytes = int(max_warm_bytes * SMALL_SHARE)
+        self._pinned_customers = pinned
+        self._on_evict = on_evict
+        self._slots: dict[ModelKey, ModelSlot] = {}
+        self._hot, self._pinned, self._small, self._main = Ring(), Ring(), Ring(), Ring()
+        self._dropped = Marks(min(max(max_warm_bytes // _BYTES_PER_MARK, _MIN_MARKS), _MAX_MARKS))
 
     @property
     def hot_count(self) -> int:
         """Models that the multiplexer holds."""
-        return len(self._hot)
+        return self._hot.count
+
+    @property
+    def hot_bytes(self) -> int:
+        """Resident bytes of the models that the multiplexer holds."""
+        return self._hot.nbytes
 
     @property
     def warm_count(self) -> int:
-        """Models that are kept beneath the hot ones."""
-        return len(self._warm)
+        """Models that are kept beneath the hot ones, without the pinned."""
+        return self._small.count + self._main.count
+
+    @property
+    def warm_bytes(self) -> int:
+        """Resident bytes of the warm models, without the pinned."""
+        return self._small.nbytes + self._main.nbytes
+
+    @property
+    def pinned_count(self) -> int:
+        """Pinned models that are not hot."""
+        return self._pinned.count
+
+    @property
+    def pinned_bytes(self) -> int:
+        """Resident bytes of the pinned models that are not hot."""
+        return self._pinned.nbytes
 
     def get(self, key: ModelKey) -> ModelSlot | None:
-        """The slot of this model, now the most recently used one of its tier; None where there is none."""
-        slot = self._hot.get(key)
-        if slot is not None:
-            return None if slot.gone else slot
-        slot = self._warm.get(key)
-        if slot is not None:
-            self._warm.move_to_end(key)
+        """The slot of this model, which has been used by that; None where there is none."""
+        slot = self._slots.get(key)
+        if slot is None or slot.gone:
+            return None
+        if slot.uses < MAX_USES:
+            slot.uses += 1
         return slot
+
+    def was_dropped(self, key: ModelKey) -> bool:
+        """Whether this model was in memory not long ago, and dropped for lack of room."""
+        return key in self._dropped
 
     def put(self, slot: ModelSlot) -> ModelSlot:
         """Takes in a freshly loaded model; returns the slot that now stands for its key.
@@ -77,57 +93,88 @@ class ModelCache:
         Where the multiplexer still holds a slot of this key (the model had been deleted and was published again),
         that slot gets the new model.
         """
-        held = self._hot.get(slot.key)
-        if held is not None:
+        held = self._slots.get(slot.key)
+        if held is not None and held.ring is self._hot:
             self.replace(held, slot.model, slot.etag, slot.checked_at)
             return held
-        self._forget_warm(slot.key)
-        self._keep_warm(slot)
+        if held is not None:
+            self._drop(held)
+        self._keep_warm(slot, seen=slot.key in self._dropped)
         return slot
 
     def replace(self, slot: ModelSlot, model: ServedModel, etag: str, checked_at: float) -> None:
         """Puts a newer model into a slot; requests in flight finish with the one that they have."""
-        if self._is_warm(slot):
-            self.warm_bytes += model.nbytes - slot.model.nbytes
-        slot.model, slot.etag, slot.checked_at, slot.gone = model, etag, checked_at, False
+        if slot.ring is not None:
+            slot.ring.nbytes += model.nbytes - slot.model.nbytes
+        slot.model, slot.etag, slot.checked_at, slot.refused_etag = model, etag, checked_at, ""
+        slot.stale = slot.gone = False
         self._shrink()
 
     def remove(self, slot: ModelSlot) -> None:
         """Takes a model that the store no longer has out of use."""
         slot.gone = True
-        if self._is_warm(slot):
-            self._forget_warm(slot.key)
+        # The multiplexer cannot be made to let go: a hot slot keeps its place, and is passed over.
+        if slot.ring is not None and slot.ring is not self._hot:
+            self._drop(slot)
 
     def promote(self, slot: ModelSlot) -> None:
         """Notes that the multiplexer has taken this slot."""
-        self._forget_warm(slot.key)
+        held = self._slots.get(slot.key)
+        if held is not None:
+            # Mostly the slot itself; another where this one was dropped before its request came to that.
+            self._drop(held)
+        self._slots[slot.key] = slot
         slot.tier = CacheTier.HOT
-        self._hot[slot.key] = slot
+        self._hot.push(slot)
 
     def demote(self, slot: ModelSlot) -> None:
         """Notes that the multiplexer has let go of this slot."""
-        if self._hot.pop(slot.key, None) is None:
+        if slot.ring is not self._hot:
             return
+        self._drop(slot)
         slot.tier = CacheTier.WARM
         if not slot.gone:
-            self._keep_warm(slot)
+            self._keep_warm(slot, seen=slot.uses > 0)
 
-    def _is_warm(self, slot: ModelSlot) -> bool:
-        # While a check against the store is under way its slot may be dropped, and its key taken by another.
-        return self._warm.get(slot.key) is slot
-
-    def _keep_warm(self, slot: ModelSlot) -> None:
-        self._warm[slot.key] = slot
-        self.warm_bytes += slot.model.nbytes
+    def _keep_warm(self, slot: ModelSlot, *, seen: bool) -> None:
+        """Gives a slot its place; the place of a new one unless it has been `seen` before."""
+        customer_id, version = slot.key
+        if version is None and customer_id in self._pinned_customers:
+            ring = self._pinned
+        else:
+            ring = self._main if seen else self._small
+        self._slots[slot.key] = slot
+        slot.uses = 0
+        ring.push(slot)
+        if ring is not self._pinned and slot.nbytes > self._max_warm_bytes:
+            # One that can never fit must not drive out all the others first.
+            self._evict(slot)
         self._shrink()
 
-    def _forget_warm(self, key: ModelKey) -> None:
-        slot = self._warm.pop(key, None)
-        if slot is not None:
-            self.warm_bytes -= slot.model.nbytes
+    def _drop(self, slot: ModelSlot) -> None:
+        if slot.ring is not None:
+            slot.ring.unlink(slot)
+            del self._slots[slot.key]
 
     def _shrink(self) -> None:
-        while self.warm_bytes > self._max_warm_bytes and self._warm:
-            _, slot = self._warm.popitem(last=False)
-            self.warm_bytes -= slot.model.nbytes
-            self.evictions += 1
+        while self.warm_bytes > self._max_warm_bytes:
+            slot = self._small.oldest
+            if slot is None or (self._small.nbytes <= self._max_small_bytes and self._main.oldest):
+                slot = self._main.oldest
+            assert slot is not None  # noqa: S101 - what takes bytes stands in one of the rings
+            self._evict_or_spare(slot)
+
+    def _evict_or_spare(self, slot: ModelSlot) -> None:
+        if not slot.uses:
+            self._evict(slot)
+            return
+        assert slot.ring is not None  # noqa: S101 - it is the oldest of its ring
+        # Used since it came: a new one moves to the others, one of those gets another round for each use.
+        slot.uses = 0 if slot.ring is self._small else slot.uses - 1
+        slot.ring.unlink(slot)
+        self._main.push(slot)
+
+    def _evict(self, slot: ModelSlot) -> None:
+        self._drop(slot)
+        self._dropped.add(slot.key)
+        self._on_evict(slot)

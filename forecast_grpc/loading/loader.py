@@ -7,43 +7,26 @@ cancelled load. So nothing is handed to it before it is loaded: see `hot.py`.
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from forecast_grpc.domain import ServedModel
-from forecast_grpc.errors import (
-    DeadlineExceeded,
-    ForecastError,
-    NotFound,
-    Overloaded,
-    StoreUnavailable,
-)
-from forecast_grpc.loading.cache import ModelCache, ModelKey, ModelSlot
+from forecast_grpc.errors import DeadlineExceeded, ForecastError, Overloaded
+from forecast_grpc.loading.cache import ModelCache
+from forecast_grpc.loading.closing import closed_after_use
+from forecast_grpc.loading.failures import Failures
+from forecast_grpc.loading.fetching import Fetcher, no_answer
 from forecast_grpc.loading.flight import SingleFlight
+from forecast_grpc.loading.freshness import Refresher
+from forecast_grpc.loading.limits import LoadLimits
+from forecast_grpc.loading.rings import ModelKey, ModelSlot
 from forecast_grpc.store import Fetched, ModelStore
 from forecast_grpc.telemetry import Telemetry
 
-Decode = Callable[[bytes, str], ServedModel]
-"""From the bytes of an artefact and its customer to a model; raises a ForecastError."""
+Decode = Callable[[bytes, str, int | None], ServedModel]
+"""From the bytes of an artefact, its customer and the version asked for to a model; raises a ForecastError."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadLimits:
-    """What the loader may spend."""
-
-    max_concurrent: int
-    """Models loaded at the same time."""
-
-    max_waiting: int
-    """Models that may wait for their turn."""
-
-    store_timeout_s: float
-    """Seconds that the store may take over one model."""
-
-    request_timeout_s: float
-    """Seconds that a request may wait for its model."""
-
-    refresh_interval_s: float
-    """Seconds after which a model in use is checked against the store."""
+PATIENCE_S = 0.25
+"""How long a caller waits for a model while the store is down, in seconds. The load goes on, and is what finds out
+that the store is back."""
 
 
 class ModelLoader:
@@ -59,16 +42,22 @@ class ModelLoader:
         limits: LoadLimits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
         self._decode = decode
         self._cache = cache
         self._telemetry = telemetry
         self._limits = limits
         self._clock = clock
         self._flights: SingleFlight[ModelKey, ModelSlot] = SingleFlight()
-        self._slots = asyncio.Semaphore(limits.max_concurrent)
-        # The event loop keeps only weak references to tasks; a refresh must not be collected half-way.
-        self._refreshes: set[asyncio.Task[None]] = set()
+        self._failures = Failures(limits, clock)
+        self._fetcher = Fetcher(store=store, limits=limits, telemetry=telemetry, clock=clock)
+        self._refresher = Refresher(
+            fetcher=self._fetcher,
+            decode=self._decoded,
+            cache=cache,
+            telemetry=telemetry,
+            limits=limits,
+            clock=clock,
+        )
 
     @property
     def loads_in_flight(self) -> int:
@@ -77,20 +66,33 @@ class ModelLoader:
 
     @property
     def refreshes_in_flight(self) -> int:
-        """Models that are being checked against the store."""
-        return len(self._refreshes)
+        """Models that are being checked against the store or wait for it."""
+        return self._refresher.in_flight
+
+    @property
+    def remembered_failures(self) -> int:
+        """Models that are remembered as not there or not usable."""
+        return len(self._failures)
+
+    @property
+    def store_down(self) -> bool:
+        """Whether the store has not answered for a while."""
+        return self._fetcher.down
 
     def lookup(self, customer_id: str, version: int | None = None) -> ModelSlot | None:
         """The model if it is in memory, without waiting. An old one is checked against the store afterwards."""
         slot = self._cache.get((customer_id, version))
         if slot is None:
-            # A pinned version is often the active one: no need to have it twice.
+            # A version that a request names is often the active one: no need to have it twice.
             slot = self._cache.get((customer_id, None)) if version is not None else None
             if slot is None or slot.model.metadata.model_version != version:
                 return None
+        slot.used_at = now = self._clock()
         # A published version never changes, so only what follows the active one can get old.
-        if slot.key[1] is None and self._clock() - slot.checked_at > self._limits.refresh_interval_s:
-            self._refresh_soon(slot)
+        if now - slot.checked_at > self._limits.refresh_interval_s and slot.key[1] is None:
+            self._refresher.ask(slot)
+        if slot.stale:
+            self._telemetry.stale_serve()
         return slot
 
     async def load(self, customer_id: str, version: int | None = None) -> ModelSlot:
@@ -100,65 +102,50 @@ class ModelLoader:
         StoreUnavailable; Overloaded where too many models wait; DeadlineExceeded where the wait is too long.
         """
         key = (customer_id, version)
+        known = self._failures.current(key)
+        if known is not None:
+            self._telemetry.negative_hit(known.reason)
+            raise known
+        self._telemetry.missed(self._cause(key))
         if len(self._flights) >= self._limits.max_waiting and key not in self._flights:
             raise Overloaded("Too many models are being loaded; try again in a moment.", retry_after_s=1.0)
         try:
-            async with asyncio.timeout(self._limits.request_timeout_s):
+            async with asyncio.timeout(PATIENCE_S if self._fetcher.down else self._limits.request_timeout_s):
                 return await self._flights.run(key, lambda: self._load(key))
         except TimeoutError as exc:
+            if self._fetcher.down:
+                raise no_answer() from exc
             raise DeadlineExceeded("The model was not loaded in time; try again.") from exc
+
+    def _cause(self, key: ModelKey) -> str:
+        """Why a model is not in memory."""
+        if key in self._flights:
+            return "loading"
+        return "dropped" if self._cache.was_dropped(key) else "new"
 
     async def _load(self, key: ModelKey) -> ModelSlot:
         started = self._clock()
+        failure = self._failures.last(key)
+        etag = failure.etag if failure is not None else ""
         try:
-            async with self._slots:
-                fetched = await self._fetch(key, if_none_match=None)
-            assert fetched is not None  # noqa: S101 - without `if_none_match` there is always an answer
-            model = self._decode(fetched.data, key[0])
+            fetched = await self._fetcher.load(key, etag)
+            if fetched is None:
+                assert failure is not None  # noqa: S101 - without its etag there is always an answer
+                raise failure.error
+            etag = fetched.etag
+            model = self._decoded(fetched, key)
         except ForecastError as exc:
+            self._failures.note(key, exc, etag)
             self._telemetry.load_failed(key[0], exc, self._clock() - started)
             raise
-        self._telemetry.loaded(key[0], model, self._clock() - started)
-        return self._cache.put(ModelSlot(key=key, model=model, etag=fetched.etag, checked_at=self._clock()))
+        self._failures.forget(key)
+        now = self._clock()
+        self._telemetry.loaded(key[0], model, now - started)
+        slot = ModelSlot(key=key, model=model, etag=fetched.etag, checked_at=now, used_at=now)
+        return self._cache.put(slot)
 
-    async def _fetch(self, key: ModelKey, *, if_none_match: str | None) -> Fetched | None:
-        customer_id, version = key
-        try:
-            async with asyncio.timeout(self._limits.store_timeout_s):
-                return await self._store.fetch(customer_id, version=version, if_none_match=if_none_match)
-        except TimeoutError as exc:
-            raise StoreUnavailable("The store of models did not answer in time.", retry_after_s=1.0) from exc
-
-    def _refresh_soon(self, slot: ModelSlot) -> None:
-        if slot.refreshing:
-            return
-        slot.refreshing = True
-        task = asyncio.create_task(self._refresh(slot))
-        self._refreshes.add(task)
-        task.add_done_callback(self._refreshes.discard)
-
-    async def _refresh(self, slot: ModelSlot) -> None:
-        """Checks one model against the store. Whatever goes wrong, what is in memory goes on serving."""
-        try:
-            async with self._slots:
-                fetched = await self._fetch(slot.key, if_none_match=slot.etag)
-            if fetched is None:
-                slot.checked_at = self._clock()
-                self._telemetry.refreshed(slot.key[0], "unchanged")
-                return
-            model = self._decode(fetched.data, slot.key[0])
-            self._cache.replace(slot, model, fetched.etag, self._clock())
-            self._telemetry.refreshed(slot.key[0], "replaced", version=model.metadata.model_version)
-        except NotFound:
-            self._cache.remove(slot)
-            self._telemetry.refreshed(slot.key[0], "gone")
-        except ForecastError as exc:
-            # Not to be asked again at once by every request that comes.
-            slot.checked_at = self._clock()
-            self._telemetry.refreshed(slot.key[0], "failed", error=exc)
-        except Exception as exc:  # noqa: BLE001 - logged whole: nobody waits for this task and would see it
-            slot.checked_at = self._clock()
-            self._telemetry.refreshed(slot.key[0], "failed")
-            self._telemetry.failure("", exc)
-        finally:
-            slot.refreshing = False
+    def _decoded(self, fetched: Fetched, key: ModelKey) -> ServedModel:
+        started = self._clock()
+        model = closed_after_use(self._decode(fetched.data, *key))
+        self._telemetry.load_stage("decode", self._clock() - started)
+        return model

@@ -96,6 +96,27 @@ class Telemetry:
         """Counts one look-up of a model, by the tier that had it: `cold` is a miss."""
         self._tallies["model_requests", (("tier", tier),)] += 1
 
+    def missed(self, cause: str) -> None:
+        """Counts one miss: `new`, `dropped` not long ago for lack of room, or `loading` for another request."""
+        self._tallies["model_misses", (("cause", cause),)] += 1
+
+    def negative_hit(self, reason: str) -> None:
+        """Counts one request that got a remembered error."""
+        self._tallies["negative_hits", (("reason", reason),)] += 1
+
+    def stale_serve(self) -> None:
+        """Counts one look-up that got a model whose last check against the store failed."""
+        self._tallies["stale_serves", ()] += 1
+
+    def evicted(self, unused_s: float) -> None:
+        """Notes a model dropped for lack of room, so long after its last use."""
+        self._tallies["warm_evictions", ()] += 1
+        self._durations.setdefault(("eviction_age_s", ()), []).append(unused_s)
+
+    def load_stage(self, stage: str, duration_s: float) -> None:
+        """Notes the time of one step of a load: `wait`, `fetch` or `decode`."""
+        self._durations.setdefault(("load_stage_ms", (("stage", stage),)), []).append(duration_s * 1e3)
+
     def loaded(self, customer_id: str, model: ServedModel, duration_s: float) -> None:
         """Notes a model that has come from the store."""
         self._count_load("ok", duration_s)
@@ -131,10 +152,14 @@ class Telemetry:
         *,
         version: int | None = None,
         error: ForecastError | None = None,
+        known: bool = False,
     ) -> None:
-        """Notes a check of a model against the store: `unchanged`, `replaced`, `gone` or `failed`."""
+        """Notes a check of a model against the store: `unchanged`, `replaced`, `gone`, `damaged` or `failed`.
+
+        What was `known` before is counted, and not logged again.
+        """
         self._tallies["refreshes", (("outcome", outcome),)] += 1
-        if outcome != "unchanged":
+        if not known:
             facts: Facts = {"customer_id": customer_id, "outcome": outcome, "model_version": version}
             self._event("model_refreshed", **facts, **(_error_facts(error) if error else {}))
 

@@ -11,7 +11,7 @@ from ray.serve import metrics
 from forecast_grpc.telemetry.collect import TagValues
 
 _PREFIX = "forecast_grpc_"
-_MS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
+_BOUNDARIES = (0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 
 _Table = Mapping[str, tuple[str, Any]]
 """A metric's description and the names of its tags. Ray types those as a tuple of one: hence Any."""
@@ -20,6 +20,13 @@ _COUNTERS: _Table = {
     "requests": ("Answered requests.", ("code", "protocol")),
     "errors": ("Requests that failed, by reason.", ("protocol", "reason")),
     "model_requests": ("Look-ups of a model, by the tier that had it; cold is a miss.", ("tier",)),
+    "model_misses": (
+        "Look-ups of a model that was not in memory, by cause: new, dropped or loading.",
+        ("cause",),
+    ),
+    "negative_hits": ("Requests that got a remembered error, without the store.", ("reason",)),
+    "stale_serves": ("Look-ups of a model whose last check against the store failed.", ()),
+    "warm_evictions": ("Warm models dropped for lack of room.", ()),
     "loads": ("Models fetched from the store, by outcome: ok or the error's reason.", ("outcome",)),
     "unloads": ("Models that Ray's multiplexer has let go.", ()),
     "refreshes": ("Checks of a model in memory against the store, by outcome.", ("outcome",)),
@@ -27,14 +34,16 @@ _COUNTERS: _Table = {
 _HISTOGRAMS: _Table = {
     "request_duration_ms": ("Time to answer a request, in milliseconds; sampled under load.", ("protocol",)),
     "load_duration_ms": ("Time to get a model from the store, in milliseconds.", ("outcome",)),
+    "load_stage_ms": ("Time of a step of loading: wait, fetch or decode; in milliseconds.", ("stage",)),
+    "eviction_age_s": ("Time since the last use of a warm model that is dropped, in seconds.", ()),
 }
 _GAUGES: _Table = {
     "requests_in_flight": ("Requests that are being answered.", ()),
     "loads_in_flight": ("Models that are being loaded or wait for it.", ()),
     "refreshes_in_flight": ("Models that are being checked against the store.", ()),
     "models": ("Models in memory, by tier.", ("tier",)),
-    "warm_bytes": ("Resident bytes of the warm models.", ()),
-    "warm_evictions": ("Warm models dropped for lack of room since the replica started.", ()),
+    "model_bytes": ("Resident bytes of the models in memory, by tier.", ("tier",)),
+    "remembered_failures": ("Models remembered as not there or not usable.", ()),
 }
 
 _MAX_LOG_BYTES = 100 * 2**20
@@ -50,7 +59,9 @@ class RayMetrics:
             for name, (text, tags) in _COUNTERS.items()
         }
         self._histograms = {
-            name: metrics.Histogram(_PREFIX + name, description=text, boundaries=list(_MS), tag_keys=tags)
+            name: metrics.Histogram(
+                _PREFIX + name, description=text, boundaries=list(_BOUNDARIES), tag_keys=tags
+            )
             for name, (text, tags) in _HISTOGRAMS.items()
         }
         self._gauges = {

@@ -1,6 +1,6 @@
 """A loader on a real folder, with a clock that tests move."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,11 @@ class Bench:
         """Publishes a trend model."""
         self.store.publish(customer, publisher(trend(slope)))
 
+    def count(self, name: str, **tags: str) -> int:
+        """What the counter stands at after a flush."""
+        self.telemetry.flush()
+        return self.sink.counters[name, tuple(sorted(tags.items()))]
+
     def slope(self, customer: str) -> float:
         """The slope of the customer's model in memory."""
         slot = self.loader.lookup(customer)
@@ -45,13 +50,17 @@ MakeBench = Callable[..., Awaitable[Bench]]
 def make_bench(tmp_path: Path) -> MakeBench:
     """Makes a loader; keywords change its limits."""
 
-    async def make(max_warm_bytes: int = 2**20, **limits: float) -> Bench:
+    async def make(max_warm_bytes: int = 2**20, pinned: Iterable[str] = (), **limits: float) -> Bench:
         defaults: dict[str, float] = {
             "max_concurrent": 4,
+            "max_concurrent_refreshes": 4,
             "max_waiting": 1_000,
             "store_timeout_s": 30.0,
             "request_timeout_s": 30.0,
             "refresh_interval_s": 10.0,
+            "not_found_ttl_s": 1.0,
+            "failed_ttl_s": 1.0,
+            "max_remembered_failures": 100,
         }
         now = [0.0]
         sink = ListSink()
@@ -59,7 +68,11 @@ def make_bench(tmp_path: Path) -> MakeBench:
             sink=sink, log=sink.lines.append, log_requests=True, facts={"replica": "r"}, gauges=dict
         )
         store = GatedStore(FolderStore(tmp_path))
-        cache = ModelCache(max_warm_bytes)
+        cache = ModelCache(
+            max_warm_bytes,
+            pinned=frozenset(pinned),
+            on_evict=lambda slot: telemetry.evicted(now[0] - slot.used_at),
+        )
         loader = ModelLoader(
             store=store,
             decode=artefact.decode,

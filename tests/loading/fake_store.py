@@ -15,6 +15,8 @@ class GatedStore(FolderStore):
         self.gate.set()
         self.fetches: list[str] = []
         """The customers that were fetched, in order."""
+        self.sent: list[str] = []
+        """The customers whose bytes were sent, in order."""
         self.at_once = 0
         """Fetches under way."""
         self.most_at_once = 0
@@ -33,6 +35,9 @@ class GatedStore(FolderStore):
             await self.gate.wait()
             if self.failure is not None:
                 raise self.failure
-            return await super().fetch(customer_id, version=version, if_none_match=if_none_match)
+            fetched = await super().fetch(customer_id, version=version, if_none_match=if_none_match)
+            if fetched is not None:
+                self.sent.append(customer_id)
+            return fetched
         finally:
             self.at_once -= 1

@@ -1,6 +1,5 @@
-"""The cache against a simple reference: whatever comes in whatever order."""
+"""The cache against a simple reference, whatever comes in whatever order; and what it keeps when room is short."""
 
-from collections import OrderedDict
 from functools import partial
 
 import pytest
@@ -10,11 +9,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from forecast_grpc import artefact
 from forecast_grpc.domain import CacheTier, ServedModel
 from forecast_grpc.loading import ModelCache, ModelSlot
+from forecast_grpc.loading.rings import SLOT_BYTES, Marks
 from tests.stores import encode, trend
 
-BUDGET = 1_000
-NAMES = st.sampled_from("abcdef")
-SIZES = st.integers(1, 600)
+BUDGET = 10 * SLOT_BYTES
+NAMES = st.sampled_from("abcdefgh")
+SIZES = st.integers(1, 6 * SLOT_BYTES)
+PINNED = frozenset("gh")
 _DECODED = artefact.decode(encode(trend(1.0), 1), "any")
 
 
@@ -23,53 +24,57 @@ def served(nbytes: int) -> ServedModel:
     return ServedModel(metadata=_DECODED.metadata, forecaster=_DECODED.forecaster, nbytes=nbytes)
 
 
+def slot_of(name: str, nbytes: int = SLOT_BYTES) -> ModelSlot:
+    """A slot with a model of this size: by default, five of them fill the budget."""
+    return ModelSlot(key=(name, None), model=served(nbytes), etag="", checked_at=0.0)
+
+
 class CacheAgainstReference(RuleBasedStateMachine):
-    """The reference: hot ones in a set, warm ones in the order of their use, dropped from the old end.
+    """The reference: hot ones in a table, warm ones in another, without those that the cache said it drops.
 
     Slots that have lost their place are kept too: a request or a check against the store may still hold one.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.cache = ModelCache(BUDGET)
+        self.cache = ModelCache(BUDGET, pinned=PINNED, on_evict=self.evicted)
         self.hot: dict[str, ModelSlot] = {}
-        self.warm: OrderedDict[str, ModelSlot] = OrderedDict()
+        self.warm: dict[str, ModelSlot] = {}
         self.lost: list[ModelSlot] = []
 
-    def shrink(self) -> None:
-        """Drops the warm models that there is no room for."""
-        while sum(slot.model.nbytes for slot in self.warm.values()) > BUDGET:
-            self.lost.append(self.warm.popitem(last=False)[1])
+    def evicted(self, slot: ModelSlot) -> None:
+        """The cache drops a model: a warm one that is not pinned, and only when there is no room for it."""
+        name = slot.key[0]
+        assert name not in PINNED
+        if self.warm.get(name) is slot:
+            del self.warm[name]
+        self.lost.append(slot)
+        kept = sum(each.nbytes for each in self.warm.values() if each.key[0] not in PINNED)
+        assert kept + slot.nbytes > BUDGET
 
     def displace(self, name: str) -> None:
-        """Drops the warm model of this name."""
+        """Another takes the place of the warm model of this name."""
         if name in self.warm:
             self.lost.append(self.warm.pop(name))
 
     @rule(name=NAMES, nbytes=SIZES)
     def load(self, name: str, nbytes: int) -> None:
         """A model comes from the store."""
-        slot = ModelSlot(key=(name, None), model=served(nbytes), etag="", checked_at=0.0)
-        kept = self.cache.put(slot)
+        slot = slot_of(name, nbytes)
         if name in self.hot:
-            assert kept is self.hot[name]
-            assert kept.model is slot.model
+            assert self.cache.put(slot) is self.hot[name]
+            assert self.hot[name].model is slot.model
             self.lost.append(slot)
             return
         self.displace(name)
         self.warm[name] = slot
-        self.shrink()
+        assert self.cache.put(slot) is slot
 
     @rule(name=NAMES)
     def use(self, name: str) -> None:
         """A request looks for a model."""
-        slot = self.cache.get((name, None))
-        if name in self.hot:
-            assert slot is (None if self.hot[name].gone else self.hot[name])
-        else:
-            assert slot is self.warm.get(name)
-            if slot is not None:
-                self.warm.move_to_end(name)
+        slot = self.hot.get(name) or self.warm.get(name)
+        assert self.cache.get((name, None)) is (None if slot is None or slot.gone else slot)
 
     @rule(name=NAMES)
     def admit(self, name: str) -> None:
@@ -80,14 +85,14 @@ class CacheAgainstReference(RuleBasedStateMachine):
             self.hot[name] = slot
 
     @rule(name=NAMES)
-    def evict(self, name: str) -> None:
+    def demote(self, name: str) -> None:
         """The multiplexer lets a model go."""
         slot = self.hot.pop(name, None)
         if slot is not None:
-            self.cache.demote(slot)
             if not slot.gone:
                 self.warm[name] = slot
-                self.shrink()
+            self.cache.demote(slot)
+            self.cache.demote(slot)
 
     @rule(name=NAMES, nbytes=SIZES)
     def refresh(self, name: str, nbytes: int) -> None:
@@ -95,7 +100,6 @@ class CacheAgainstReference(RuleBasedStateMachine):
         slot = self.hot.get(name) or self.warm.get(name)
         if slot is not None:
             self.cache.replace(slot, served(nbytes), "", 0.0)
-            self.shrink()
 
     @rule(name=NAMES)
     def delete(self, name: str) -> None:
@@ -130,12 +134,18 @@ class CacheAgainstReference(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
-        """Counts, bytes and tiers are the reference's; the budget holds."""
+        """Counts, bytes and tiers are the reference's; the budget holds; pinned ones are beside it."""
+        warm = [slot for name, slot in self.warm.items() if name not in PINNED]
+        pinned = [slot for name, slot in self.warm.items() if name in PINNED]
         assert self.cache.hot_count == len(self.hot)
-        assert self.cache.warm_count == len(self.warm)
-        assert self.cache.warm_bytes == sum(slot.model.nbytes for slot in self.warm.values()) <= BUDGET
+        assert self.cache.warm_count == len(warm)
+        assert self.cache.pinned_count == len(pinned)
+        assert self.cache.hot_bytes == sum(slot.nbytes for slot in self.hot.values())
+        assert self.cache.warm_bytes == sum(slot.nbytes for slot in warm) <= BUDGET
+        assert self.cache.pinned_bytes == sum(slot.nbytes for slot in pinned)
         assert {slot.tier for slot in self.hot.values()} <= {CacheTier.HOT}
         assert {slot.tier for slot in self.warm.values()} <= {CacheTier.WARM}
+        assert all(slot.ring is None for slot in self.lost)
 
 
 TestCache = CacheAgainstReference.TestCase
@@ -144,7 +154,7 @@ TestCache = CacheAgainstReference.TestCase
 def test_a_model_in_use_survives_its_replacement() -> None:
     """What a request took from a slot stays whole when a newer version comes."""
     cache = ModelCache(BUDGET)
-    slot = cache.put(ModelSlot(key=("a", None), model=served(10), etag="", checked_at=0.0))
+    slot = cache.put(slot_of("a", 10))
     taken = slot.model
     cache.replace(slot, served(20), "new", 1.0)
     assert taken.nbytes == 10
@@ -154,11 +164,88 @@ def test_a_model_in_use_survives_its_replacement() -> None:
 @pytest.mark.parametrize("budget", [0, 5])
 def test_without_room_nothing_is_kept_warm(budget: int) -> None:
     """A budget smaller than a model keeps none, and counts no negative bytes."""
-    cache = ModelCache(budget)
-    make = partial(ModelSlot, model=served(10), etag="", checked_at=0.0)
-    slot = cache.put(make(key=("a", None)))
-    assert cache.get(("a", None)) is None
+    dropped: list[ModelSlot] = []
+    cache = ModelCache(budget, on_evict=dropped.append)
+    slot = cache.put(slot_of("a"))
+    assert cache.get(slot.key) is None
     cache.promote(slot)
-    assert cache.get(("a", None)) is slot
+    assert cache.get(slot.key) is slot
     cache.demote(slot)
-    assert (cache.warm_bytes, cache.warm_count, cache.evictions) == (0, 0, 2)
+    assert (cache.warm_bytes, cache.warm_count, dropped) == (0, 0, [slot, slot])
+
+
+def filled() -> ModelCache:
+    """A cache of a hundred slots' room, of which fifty are in use: each has been used again."""
+    cache = ModelCache(200 * SLOT_BYTES)
+    for number in range(50):
+        cache.put(slot_of(f"used-{number}"))
+        cache.get((f"used-{number}", None))
+    return cache
+
+
+def test_a_sweep_drops_nothing_that_is_in_use() -> None:
+    """Ten thousand models that are used once pass through; those that were used again are all still there."""
+    cache = filled()
+    for number in range(10_000):
+        cache.put(slot_of(f"once-{number}"))
+    assert all(cache.get((f"used-{number}", None)) for number in range(50))
+
+
+def test_what_is_asked_for_again_soon_after_it_was_dropped_stays() -> None:
+    """A model that was dropped before its second use is among the used ones from its second load on."""
+    cache = filled()
+    cache.put(slot_of("a"))
+    for number in range(100):
+        cache.put(slot_of(f"once-{number}"))
+    assert cache.get(("a", None)) is None
+    assert cache.was_dropped(("a", None))
+    cache.put(slot_of("a"))
+    for number in range(100, 200):
+        cache.put(slot_of(f"once-{number}"))
+    assert cache.get(("a", None)) is not None
+
+
+def test_what_was_hot_and_in_use_outlives_a_sweep() -> None:
+    """A model that was used while it was hot counts as used when the multiplexer lets it go."""
+    cache = filled()
+    used, once = cache.put(slot_of("used")), cache.put(slot_of("once"))
+    for slot in (used, once):
+        cache.promote(slot)
+    cache.get(used.key)
+    for slot in (used, once):
+        cache.demote(slot)
+    for number in range(1_000):
+        cache.put(slot_of(f"sweep-{number}"))
+    assert cache.get(used.key) is used
+    assert cache.get(once.key) is None
+
+
+def test_one_that_cannot_fit_drops_no_other() -> None:
+    """A model bigger than the whole budget is not kept, and those that fit stay."""
+    cache = filled()
+    cache.put(slot_of("whale", 201 * SLOT_BYTES))
+    assert cache.get(("whale", None)) is None
+    assert cache.warm_count == 50
+
+
+def test_pinned_customers_stay_whatever_comes() -> None:
+    """A pinned customer's active model is beside the budget and never dropped; its other versions may be."""
+    cache = ModelCache(BUDGET, pinned=frozenset({"vip"}))
+    pinned = cache.put(slot_of("vip", 2 * BUDGET))
+    make = partial(ModelSlot, model=served(SLOT_BYTES), etag="", checked_at=0.0)
+    cache.put(make(key=("vip", 1)))
+    for number in range(100):
+        cache.put(slot_of(f"once-{number}"))
+    assert cache.get(("vip", None)) is pinned
+    assert cache.get(("vip", 1)) is None
+    assert (cache.pinned_count, cache.pinned_bytes) == (1, pinned.nbytes)
+
+
+def test_marks_take_no_more_room_than_they_were_given() -> None:
+    """The latest key is known, one that never came is not; a full table forgets."""
+    marks = Marks(64)
+    for number in range(10_000):
+        marks.add((f"c{number}", None))
+        assert (f"c{number}", None) in marks
+    assert ("never", None) not in marks
+    assert sum((f"c{number}", None) in marks for number in range(10_000)) <= 64

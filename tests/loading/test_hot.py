@@ -160,6 +160,7 @@ async def test_a_hot_model_can_go_and_come_back(make_bench: MakeBench, make_hot:
     with pytest.raises(ModelNotFound):
         await hot.set.acquire("a")
     bench.publish("a", 5.0)
+    bench.now[0] += 1.0
     await hot.set.acquire("a")
     assert bench.slope("a") == 5.0
     assert await tiers(hot, "a") == ["hot"]
