@@ -33,6 +33,7 @@ def connected(address: str | None, processes: int | None) -> Iterator[int]:
         _connect(address, processes)
         # Ray has put its own handler in place, which dies without cleaning up.
         stopped.install()
+        _keep_quiet()
         yield max(1, int(ray.cluster_resources().get("CPU", 1)))  # type: ignore[no-untyped-call]
     finally:
         # A second Ctrl-C must not leave half of the processes behind.
@@ -66,6 +67,14 @@ def _connect(address: str | None, processes: int | None) -> None:
         reason = (str(exc).strip().splitlines() or ["no reason given"])[0]
         where = f"at {address}" if address else "to be started here"
         raise CommandFailed(f"There is no Ray cluster {where}: {reason}", ExitCode.UNAVAILABLE) from exc
+
+
+def _keep_quiet() -> None:
+    """Keeps Ray from writing what happens to its processes to standard output, among the results."""
+    from ray._private import worker
+
+    # There is no public way: log_to_driver is for what the processes themselves write.
+    worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _children() -> set[psutil.Process]:

@@ -45,7 +45,12 @@ def store(tmp_path: Path) -> FolderStore:
 
 def job(store: FolderStore | None = None, **options: Any) -> FitJob:
     """A job with a season of 12 and a horizon of 5."""
-    given: dict[str, Any] = {"family": "trend", "horizon": 5, "season_length": 12, "trained_time": MOMENT} | options
+    given: dict[str, Any] = {
+        "family": "trend",
+        "horizon": 5,
+        "season_length": 12,
+        "trained_time": MOMENT,
+    } | options
     return FitJob(store=None if store is None else str(store.root), **given)
 
 
