@@ -41,6 +41,7 @@ class Family(StrEnum):
     THETA = "theta"
     LINEAR = "linear"
     ETS = "ets"
+    SEASONAL_AR = "seasonal_ar"
 
 
 def _column(what: str) -> object:

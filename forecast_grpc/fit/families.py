@@ -8,13 +8,14 @@ from typing import Protocol
 import numpy as np
 
 from forecast_grpc.domain import FloatArray, Forecaster
+from forecast_grpc.fit.autoregression import fit_autoregression
 from forecast_grpc.fit.covariates import fit_effects
 from forecast_grpc.fit.problems import SeriesError
 from forecast_grpc.fit.ridge import fit_weights
 from forecast_grpc.fit.seasonality import additive_pattern
 from forecast_grpc.fit.smoothing import smooth
 from forecast_grpc.fit.theta import fit_theta
-from forecast_grpc.models import Ets, Linear, SeasonalNaive, Trend
+from forecast_grpc.models import Ets, Linear, SeasonalAr, SeasonalNaive, Trend
 from forecast_grpc.models.covariates import Regression
 from forecast_grpc.models.residuals import ResidualQuantiles
 from forecast_grpc.models.trend import MAX_DECIMALS
@@ -98,7 +99,23 @@ def _fit_regression(
     return replace(model, tail=values[-lags:].copy(), regression=regression)
 
 
-def _diverges(model: Linear, values: FloatArray) -> bool:
+def fit_seasonal_ar(values: FloatArray, spec: FitSpec, residuals: ResidualQuantiles) -> SeasonalAr:
+    """Ridge regression on few lags, in closed form; see `forecast_grpc.fit.autoregression`.
+
+    Bounded to its horizon where it would diverge, as `fit_linear`.
+    """
+    lags, weights, intercept = fit_autoregression(values, spec.horizon, spec.season_length)
+    model = SeasonalAr(
+        lags=lags,
+        weights=weights.astype(np.float32),
+        intercept=intercept,
+        tail=values[-lags.window :].copy(),
+        residuals=residuals,
+    )
+    return replace(model, max_horizon=spec.horizon) if _diverges(model, values) else model
+
+
+def _diverges(model: Linear | SeasonalAr, values: FloatArray) -> bool:
     """Whether a far forecast leaves the range of the series many times as far as a straight line would."""
     with np.errstate(over="ignore", invalid="ignore"):
         path = model.forecast(values, _FAR)
@@ -130,6 +147,7 @@ FITS: Mapping[str, Fit] = {
     "seasonal_naive": fit_seasonal_naive,
     "theta": fit_theta,
     "ets": fit_ets,
+    "seasonal_ar": fit_seasonal_ar,
     "linear": fit_linear,
 }
 """How each family is fitted, the simplest first."""

@@ -1,5 +1,6 @@
 """A series in, a fitted and measured model out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -12,16 +13,16 @@ from forecast_grpc.fit.covariates import known_covariates
 from forecast_grpc.fit.families import FITS, FitSpec
 from forecast_grpc.fit.problems import SeriesError
 from forecast_grpc.fit.quantiles import random_walk_quantiles
-from forecast_grpc.fit.rolling import RollingErrors, rolling_origin
+from forecast_grpc.fit.rolling import RollingErrors
 from forecast_grpc.fit.seasonality import guess_season_length
+from forecast_grpc.fit.selection import fit_combination, mean_errors, measure, measure_all, weigh
 from forecast_grpc.fit.series import LARGEST_VALUE, Series
 from forecast_grpc.models.missing import fill_missing
 
 AUTO = "auto"
-"""The choice that takes, for each customer, theta, or the family whose rolling-origin error is a tenth smaller."""
+"""The choice that takes, for each customer, the family of the smallest rolling-origin error, or a combination."""
 
-_USUAL = "theta"
-_MARGIN = 0.9  # Less than a tenth of the error is within the luck of a choice among four, measured on M3.
+_DIGITS = 4  # Of what is told of candidates that are not served.
 
 FAMILY_CHOICES: tuple[str, ...] = (AUTO, *FITS)
 """What `family` may be."""
@@ -58,7 +59,8 @@ def fit_series(
     None: now.
 
     `metadata.accuracy` holds `mae`, `smape` (percent), `mase`, `relative_mae` (to the seasonal naive method) and
-    `coverage_80`, as far as the series is long enough to measure them.
+    `coverage_80`, as far as the series is long enough to measure them, and for `auto` the `mae_<family>` of each
+    candidate.
 
     Raises SeriesError where the series is too short or holds no observation, ValueError for an unknown family
     or a horizon or season length below 1.
@@ -66,14 +68,14 @@ def fit_series(
     check_options(family, horizon, season_length)
     values = _observed(series.values)
     spec = _spec(series, values, horizon, season_length)
-    chosen, errors = _measured(family, values, spec)
+    measured = measure_all(values, spec) if family == AUTO else _measured(family, values, spec)
+    weights = weigh(measured) if family == AUTO else {family: 1.0}
+    errors = mean_errors(measured, weights)
     filled = fill_missing(values)
-    residuals = random_walk_quantiles(filled, spec.horizon)
-    if errors is not None:
-        residuals = errors.quantiles()
-    forecaster = FITS[chosen](filled, spec, residuals)
+    residuals = errors.quantiles() if errors else random_walk_quantiles(filled, spec.horizon)
+    forecaster = fit_combination(weights, filled, spec, residuals)
     metadata = ModelMetadata(
-        family=chosen,
+        family=forecaster.family,
         model_version=1,
         horizon=spec.horizon,
         min_length=forecaster.min_length,
@@ -81,7 +83,7 @@ def fit_series(
         frequency=series.frequency,
         trained_time=(trained_time or datetime.now(UTC)).replace(microsecond=0),
         state_time=series.state_time,
-        accuracy=errors.accuracy() if errors is not None else {},
+        accuracy=errors.accuracy() | _candidates(measured) if errors else {},
         covariates=() if forecaster.covariate_tail is None else tuple(series.covariates),
     )
     return FittedModel(forecaster=forecaster, metadata=metadata)
@@ -118,21 +120,13 @@ def _spec(series: Series, values: FloatArray, horizon: int | None, season_length
     return FitSpec(horizon=horizon, season_length=season_length, covariates=covariates)
 
 
-def _measured(family: str, values: FloatArray, spec: FitSpec) -> tuple[str, RollingErrors | None]:
-    """The family, or the best where it is to be chosen, with its errors as far as they can be measured."""
-    if family != AUTO:
-        return family, _errors(family, values, spec)
-    errors = {name: _errors(name, values, spec) for name in FITS}
-    known = {name: found.mae for name, found in errors.items() if found is not None}
-    known[_USUAL] = known.get(_USUAL, np.inf) * _MARGIN
-    best = min(known, key=known.__getitem__)
-    return best, errors[best]
+def _measured(family: str, values: FloatArray, spec: FitSpec) -> dict[str, RollingErrors]:
+    errors = measure(family, values, spec)
+    return {} if errors is None else {family: errors}
 
 
-def _errors(family: str, values: FloatArray, spec: FitSpec) -> RollingErrors | None:
-    try:
-        errors = rolling_origin(FITS[family], values, spec)
-    except SeriesError:
-        # Long enough to fit perhaps, but not to hold anything out.
-        return None
-    return None if errors is None or np.isnan(errors.mae) else errors
+def _candidates(measured: Mapping[str, RollingErrors]) -> dict[str, float]:
+    """What each candidate's error is, where there were several: `mae_<family>`."""
+    if len(measured) == 1:
+        return {}
+    return {f"mae_{family}": float(f"{errors.mae:.{_DIGITS}g}") for family, errors in measured.items()}

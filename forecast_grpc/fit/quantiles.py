@@ -1,6 +1,7 @@
 """Quantiles of rolling-origin errors, by level and horizon."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray
 from forecast_grpc.models.residuals import LEVELS, SCORES, ResidualQuantiles
@@ -8,7 +9,7 @@ from forecast_grpc.models.residuals import LEVELS, SCORES, ResidualQuantiles
 _ENOUGH = 100  # Errors from which eleven quantiles are read.
 _FEWEST = 8  # Errors below which their quantiles say less than a normal curve of their size.
 _DOUBT = 8.0  # Independent errors at which their bias is believed by half.
-_WIDENING = 2.0  # In variances, for one independent error.
+_SQUARES = np.array(SCORES)[:, np.newaxis] ** 2
 
 
 def no_quantiles(horizon: int) -> ResidualQuantiles:
@@ -25,21 +26,17 @@ def estimate_quantiles(errors: FloatArray, stride: int) -> ResidualQuantiles:
     any errors, a normal curve of that size is taken.
 
     Forecasts whose horizons overlap err alike: of errors at h steps from s consecutive origins about n = s / h are
-    independent. The fewer they are, the less their bias says of the future, and the less they have seen: the
-    quantiles are averaged with those of errors of either sign, weighing n to 8, and widened by sqrt(1 + 2 / n).
-    Both
-    constants were measured on M3, Tourism and M4 hourly.
+    independent. The fewer they are, the less their bias says of the future, and the less they say of their own
+    size: the quantiles are averaged with those of errors of either sign, weighing n to 8 (measured on M3, Tourism
+    and M4 hourly), and widened as those of Student's t with n degrees of freedom are.
     """
     sizes = _sizes(errors)
     scaled = errors / np.where(sizes > 0.0, sizes, 1.0)
-    shapes = np.stack([_shape(_pooled(scaled, step)) for step in range(errors.shape[1])], axis=1)
-    mirrored = np.stack(
-        [_shape(_both_signs(_pooled(scaled, step))) for step in range(errors.shape[1])], axis=1
-    )
+    shapes, mirrored = _shapes(scaled)
     independent = _independent(errors, stride)
     mixed = mirrored + (shapes - mirrored) * (independent / (independent + _DOUBT))
     median = mixed[len(LEVELS) // 2]
-    widened = median + (mixed - median) * np.sqrt(1.0 + _WIDENING / independent)
+    widened = median + (mixed - median) * _widening(independent)
     return ResidualQuantiles((widened * sizes).astype(np.float32))
 
 
@@ -67,6 +64,29 @@ def _sizes(errors: FloatArray) -> FloatArray:
     return grown
 
 
+def _shapes(scaled: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The quantiles of each horizon's errors, and of those with either sign, shape (levels, H) each."""
+    counts = (~np.isnan(scaled)).sum(axis=0)
+    if counts.min() >= _ENOUGH:
+        # Nothing to pool: all horizons at once, in a tenth of the time.
+        return _read(scaled, counts), _read(_both_signs(scaled), 2 * counts)
+    pools = [_pooled(scaled, step) for step in range(scaled.shape[1])]
+    mirrored = [_shape(_both_signs(pool)) for pool in pools]
+    return np.stack([_shape(pool) for pool in pools], axis=1), np.stack(mirrored, axis=1)
+
+
+def _read(scaled: FloatArray, counts: NDArray[np.int64]) -> FloatArray:
+    """As `_shape` of each column, which holds so many numbers beside NaN."""
+    # NaN is sorted to the end.
+    ordered = np.sort(scaled, axis=0)
+    places = np.clip(np.array(LEVELS)[:, None] * (counts + 1 / 3) - 2 / 3, 0.0, counts - 1.0)
+    low = places.astype(np.int64)
+    below = np.take_along_axis(ordered, low, axis=0)
+    above = np.take_along_axis(ordered, np.minimum(low + 1, counts - 1), axis=0)
+    read: FloatArray = below + (above - below) * (places - low)
+    return read
+
+
 def _pooled(scaled: FloatArray, step: int) -> FloatArray:
     for reach in range(scaled.shape[1]):
         near = scaled[:, max(step - reach, 0) : step + reach + 1]
@@ -85,6 +105,18 @@ def _independent(errors: FloatArray, stride: int) -> FloatArray:
     steps = (~np.isnan(errors)).sum(axis=0) * stride
     counts: FloatArray = np.maximum(steps / np.arange(1, errors.shape[1] + 1), 1.0)
     return counts
+
+
+def _widening(independent: FloatArray) -> FloatArray:
+    """Quantiles of Student's t by those of the normal curve, shape (levels, H), for degrees of freedom (H,).
+
+    The first terms of the series of Abramowitz & Stegun 1964, Handbook of mathematical functions, 26.7.5. Cut
+    off there, it stays finite where the true quantile of one degree of freedom is of no use.
+    """
+    first = (_SQUARES + 1.0) / 4.0
+    second = (5.0 * _SQUARES**2 + 16.0 * _SQUARES + 3.0) / 96.0
+    widening: FloatArray = 1.0 + first / independent + second / independent**2
+    return widening
 
 
 def _shape(pool: FloatArray) -> FloatArray:

@@ -36,7 +36,7 @@ def fitted_without_warnings(values: FloatArray, family: str, season_length: int 
 
 def test_every_family_can_be_fitted() -> None:
     """And `auto` beside them; graphs come from elsewhere."""
-    assert set(FAMILY_CHOICES) == {AUTO, *FAMILIES} - {"onnx"}
+    assert set(FAMILY_CHOICES) == {AUTO, *FAMILIES} - {"onnx", "combination"}
 
 
 @families
@@ -157,12 +157,28 @@ def test_plain_steps_have_their_season_guessed() -> None:
 
 
 def test_auto_takes_what_errs_least() -> None:
-    """A recurrence that only the linear family can learn is given to it; noise stays with theta."""
+    """A recurrence that only the autoregression can learn is given to it alone; of noise several say as much."""
     times = np.arange(300.0)
     waves = Series(values=10.0 * np.sin(times / 3.0) + 5.0 * np.cos(times / 7.0))
-    assert fit_series(waves, horizon=10, season_length=1).metadata.family == "linear"
+    assert fit_series(waves, horizon=10, season_length=1).metadata.family == "seasonal_ar"
     noise = Series(values=50.0 + np.random.default_rng(2).normal(size=300))
-    assert fit_series(noise, horizon=10, season_length=1).metadata.family == "theta"
+    assert fit_series(noise, horizon=10, season_length=1).metadata.family == "combination"
+
+
+def test_auto_says_what_it_chose_among() -> None:
+    """The artefact has the error of each candidate beside that of the model, which is about as small."""
+    model = fit_series(Series(values=series(200)), horizon=12, season_length=12)
+    accuracy = decode(model.encode(1), "c").metadata.accuracy
+    candidates = {name: error for name, error in accuracy.items() if name.startswith("mae_")}
+    assert candidates.keys() == {
+        f"mae_{name}" for name in ("trend", "seasonal_naive", "theta", "ets", "seasonal_ar")
+    }
+    assert accuracy["mae"] < 1.05 * min(candidates.values())
+    assert accuracy["relative_mae"] == pytest.approx(
+        accuracy["mae"] / accuracy["mae_seasonal_naive"], rel=1e-3
+    )
+    single = fit_series(Series(values=series(200)), family="theta", horizon=12, season_length=12)
+    assert not any(name.startswith("mae_") for name in single.metadata.accuracy)
 
 
 def test_gaps_around_the_observations_are_cut_off() -> None:

@@ -4,6 +4,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from forecast_grpc.fit.quantiles import _shape, estimate_quantiles, no_quantiles, random_walk_quantiles
 from forecast_grpc.models.residuals import LEVELS
@@ -28,12 +29,15 @@ def test_quantiles_are_median_unbiased(count: int) -> None:
 
 
 def test_few_errors_are_widened() -> None:
-    """What looks the same in two independent errors as in many is less certain: twice the variance, plus one."""
+    """What looks the same in few independent errors as in many is less certain: by Student's t."""
     errors = np.tile([[1.0], [-1.0]], (20, 1))
-    few = estimate_quantiles(np.repeat(errors, 20, axis=1), 1).offsets
-    many = estimate_quantiles(np.repeat(errors, 20, axis=1), 1_000_000).offsets
-    independent = 40 / np.arange(1, 21)
-    assert np.ptp(few, axis=0) == pytest.approx(np.ptp(many, axis=0) * np.sqrt(1 + 2 / independent), rel=1e-4)
+    few = estimate_quantiles(np.repeat(errors, 10, axis=1), 1).offsets
+    many = estimate_quantiles(np.repeat(errors, 10, axis=1), 1_000_000).offsets
+    independent = 40 / np.arange(1, 11)
+    for level in (0.8, 0.95, 0.975):
+        place = LEVELS.index(level)
+        ratio = t.ppf(level, independent) / NormalDist().inv_cdf(level)
+        assert few[place] / many[place] == pytest.approx(ratio, rel=0.03)
 
 
 def test_overlapping_errors_are_few() -> None:
@@ -62,11 +66,11 @@ def test_a_horizon_without_errors_grows_on() -> None:
     assert np.ptp(offsets[:, 7]) > 1.8 * np.ptp(offsets[:, 1])
 
 
-def test_hardly_any_errors_are_taken_for_normal() -> None:
+def test_hardly_any_errors_are_taken_for_those_of_a_normal_curve() -> None:
     """Of three errors no quantile can be read, but a size."""
     offsets = estimate_quantiles(np.array([[1.0], [-1.0], [1.0]]), 1).offsets[:, 0]
-    normal = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
-    assert offsets / offsets[-1] == pytest.approx(normal / normal[-1], abs=1e-6)
+    student = t.ppf(LEVELS, 3)
+    assert offsets == pytest.approx(student, rel=0.07, abs=1e-6)
 
 
 @pytest.mark.parametrize("errors", [np.zeros((50, 3)), np.full((5, 3), np.nan), np.empty((0, 3))])

@@ -6,8 +6,18 @@ import numpy as np
 from onnx import GraphProto, TensorProto, helper, numpy_helper
 
 from forecast_grpc.domain import FloatArray, Forecaster
-from forecast_grpc.models import Ets, Linear, Onnx, SeasonalNaive, Theta, Trend
+from forecast_grpc.models import (
+    Combination,
+    Ets,
+    Linear,
+    Onnx,
+    SeasonalAr,
+    SeasonalNaive,
+    Theta,
+    Trend,
+)
 from forecast_grpc.models.residuals import SCORES, ResidualQuantiles
+from forecast_grpc.models.seasonal_ar import Lags
 from forecast_grpc.models.theta import memory
 
 HORIZON = 7
@@ -67,7 +77,20 @@ def onnx(data: bytes | None = None) -> Onnx:
     return Onnx(graph=np.frombuffer(data or graph(), np.uint8), tail=series(24), residuals=residuals())
 
 
-MODELS: Mapping[str, Forecaster] = {
+def seasonal_ar() -> SeasonalAr:
+    """Two seasons of 12, and the three values before the last one."""
+    lags = Lags(window=24, season_length=12, recent=3)
+    weights = np.random.default_rng(4).uniform(0.0, 1.0 / lags.count, (HORIZON, lags.count))
+    return SeasonalAr(
+        lags=lags,
+        weights=weights.astype(np.float32),
+        intercept=np.linspace(0.1, 0.7, HORIZON),
+        tail=series(24),
+        residuals=residuals(),
+    )
+
+
+SINGLE: Mapping[str, Forecaster] = {
     "trend": Trend(slope=1.45, base_level=100.0, residuals=residuals()),
     "seasonal_naive": SeasonalNaive(tail=series(12), residuals=residuals()),
     "theta": Theta(
@@ -90,5 +113,20 @@ MODELS: Mapping[str, Forecaster] = {
         residuals=residuals(),
     ),
     "linear": linear(),
+    "seasonal_ar": seasonal_ar(),
     "onnx": onnx(),
 }
+
+
+def combination(*families: str) -> Combination:
+    """Those of the families that are named, weighing 1, 2, 3 and so on."""
+    weights = np.arange(1.0, len(families) + 1.0)
+    members = tuple(SINGLE[family] for family in sorted(families))
+    return Combination(members=members, weights=weights / weights.sum(), residuals=residuals())
+
+
+MODELS: Mapping[str, Forecaster] = {
+    **SINGLE,
+    "combination": combination("seasonal_ar", "seasonal_naive", "theta", "trend"),
+}
+"""One model of each family."""

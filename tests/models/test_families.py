@@ -30,7 +30,7 @@ def test_the_first_steps_do_not_depend_on_how_many_follow(model: Forecaster, hor
     assert model.forecast(window, horizon).tolist() == model.forecast(window, 300)[:horizon].tolist()
 
 
-@pytest.mark.parametrize("model", [model for name, model in MODELS.items() if name != "ets"])
+@pytest.mark.parametrize("model", [model for name, model in MODELS.items() if name not in {"dynamic_theta", "ets"}])
 def test_the_tail_stands_for_the_whole_series(model: Forecaster) -> None:
     """Of a longer window only its end, as long as the tail, is looked at: an empty request needs no more.
 
@@ -92,7 +92,7 @@ def test_a_missing_parameter_is_named(model: Forecaster) -> None:
     """Without any one of its arrays a model is refused, by the name of what is missing."""
     for name in model.arrays():
         rest = {key: array for key, array in model.arrays().items() if key != name}
-        with pytest.raises(ValueError, match=name):
+        with pytest.raises(ValueError, match=name.rpartition(".")[2]):
             type(model).from_arrays(rest)
 
 
@@ -100,5 +100,5 @@ def test_a_missing_parameter_is_named(model: Forecaster) -> None:
 def test_a_misshapen_parameter_is_named(model: Forecaster) -> None:
     """An array with another number of dimensions is refused by its name."""
     for name, array in model.arrays().items():
-        with pytest.raises(ValueError, match=name):
+        with pytest.raises(ValueError, match=name.rpartition(".")[2]):
             type(model).from_arrays({**model.arrays(), name: array[np.newaxis]})
