@@ -4,6 +4,7 @@
 """
 
 import time
+from functools import partial
 
 from ray.serve import Application, deployment
 from ray.serve.config import BackpressureConfig, RequestRouterConfig
@@ -21,6 +22,7 @@ from forecast_grpc.service import ForecastingService, GetModel
 from forecast_grpc.store import open_store
 from forecast_grpc.telemetry import TagValues, Telemetry
 from forecast_grpc.telemetry.ray_sink import RayMetrics, log_writer
+from forecast_grpc.trust import Trust
 
 
 def app(settings: Settings) -> Application:
@@ -55,14 +57,22 @@ def compose(settings: Settings, replica: str, get_model: GetModel) -> Engine:
         on_evict=lambda slot: telemetry.evicted(time.monotonic() - slot.used_at),
     )
     loader = ModelLoader(
-        store=open_store(settings.store, timeout_s=settings.store_timeout_s),
-        decode=artefact.decode,
+        store=open_store(settings.store, timeout_s=settings.store_timeout_s, pickles=settings.allow_pickles),
+        decode=partial(artefact.decode, trust=_trust(settings)),
         cache=cache,
         telemetry=telemetry,
         limits=_load_limits(settings),
     )
     hot = HotSet(loader=loader, cache=cache, telemetry=telemetry, get_model=get_model)
     return Engine(replica=replica, limits=_request_limits(settings), hot=hot, telemetry=telemetry)
+
+
+def _trust(settings: Settings) -> Trust:
+    return Trust(
+        allow_pickles=settings.allow_pickles,
+        pickle_digests=frozenset(settings.pickle_digests),
+        public_keys=settings.trusted_keys,
+    )
 
 
 def _router_config() -> RequestRouterConfig:

@@ -1,23 +1,43 @@
 """Bytes <-> model: an artefact says what kind of model it holds, and is verified when it is read."""
 
-import pickletools
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from functools import lru_cache
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forecast_grpc.container import FORMAT_VERSION, UNREADABLE, Unknown, join, split
+from forecast_grpc.container import (
+    CUSTOMER_ID,
+    FORMAT_VERSION,
+    SIGNATURE,
+    UNREADABLE,
+    Parts,
+    Unknown,
+    join,
+    split,
+)
 from forecast_grpc.domain import Forecaster, ModelMetadata, ServedModel, is_covariate_name
-from forecast_grpc.errors import ForecastError, ModelCorrupt, ModelFormatForbidden, ModelFormatUnsupported
+from forecast_grpc.errors import ForecastError, ModelCorrupt, ModelFormatUnsupported
+from forecast_grpc.metadata import from_text, to_text
 from forecast_grpc.models import FAMILIES
 from forecast_grpc.models.graphs import UnsupportedGraph
-from forecast_grpc.timeline import time_after
+from forecast_grpc.models.pickled import NAME as PICKLE
+from forecast_grpc.models.pickled import Pickled, is_pickle
+from forecast_grpc.trust import Trust, pickle_forbidden
 
-_ACCURACY = "accuracy."
-_KIND = len(_ACCURACY)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+if TYPE_CHECKING:
+    # A replica that needs no signatures is not to load the library for them.
+    from forecast_grpc.signing import SigningKey
+
+_NOTHING_SPECIAL = Trust()
 _OVERHEAD = 1_700  # Bytes of the objects around a decoded model's buffer: 1.3 to 1.6 KB, measured.
+
+
+class Misplaced(Exception):
+    """A whole artefact in a place that is not its own. The message is for the caller."""
+
+
+_REFUSED = (*UNREADABLE, Misplaced)
 
 
 def encode(forecaster: Forecaster, metadata: ModelMetadata) -> bytes:
@@ -28,45 +48,135 @@ def encode(forecaster: Forecaster, metadata: ModelMetadata) -> bytes:
     names are not those that the model takes.
     """
     _check_covariates(forecaster, metadata)
+    described = replace(metadata, family=forecaster.family, min_length=forecaster.min_length)
     arrays = forecaster.arrays()
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ValueError(f"the parameter {name} is not finite")
     # Eight-byte values first, so that each array is aligned in a buffer that is read in place.
     ordered = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
-    return join(_to_text(forecaster, metadata), {name: arrays[name] for name in ordered})
+    return join(to_text(described), {name: arrays[name] for name in ordered})
 
 
-def replace_version(data: bytes, model_version: int) -> bytes:
-    """The same artefact under another version: its tensor bytes and their digest stay. Raises as `decode`."""
-    try:
-        parts = split(data)
-    except UNREADABLE as exc:
-        raise _error(exc, data, "") from exc
-    return join({**parts.metadata, "model_version": str(model_version)}, parts.arrays)
+def encode_pickle(pickled: bytes, model_version: int) -> bytes:
+    """The artefact of a pickle, of which nothing is loaded here: how far it forecasts it knows itself."""
+    text = {
+        "family": PICKLE,
+        "format_version": FORMAT_VERSION,
+        "model_version": str(model_version),
+        "min_length": str(Pickled.min_length),
+    }
+    return join(text, {PICKLE: np.frombuffer(pickled, np.uint8)})
 
 
-def decode(data: bytes, customer_id: str) -> ServedModel:
-    """The model in an artefact, ready to answer; its arrays lie in `data` itself, read-only.
+def sign(data: bytes, customer_id: str, key: "SigningKey") -> bytes:
+    """The same artefact, signed for this customer and for the version that it has. Raises as `inspect`.
 
-    Raises ModelCorrupt where the bytes are truncated, do not match their digests or lack what the family
-    needs, ModelFormatUnsupported for an unknown family or format version and for a graph that is not served
-    here, and ModelFormatForbidden for a pickle, which is recognised but never run. No other error, whatever the
-    bytes.
+    A signature that it had before gives way.
+    """
+    parts = _take_apart(data, customer_id)
+    return join({**parts.metadata, CUSTOMER_ID: customer_id}, parts.arrays, key.sign)
+
+
+def republish(data: bytes, customer_id: str, model_version: int, key: "SigningKey | None" = None) -> bytes:
+    """The same artefact as a version of this customer's: its tensor bytes and their digest stay.
+
+    It is signed anew where there is a key. Without one, a signed artefact can only be what it was signed as:
+    raises ModelCorrupt for another customer or version. Else raises as `inspect`.
+    """
+    parts = _take_apart(data, customer_id)
+    text = {**parts.metadata, "model_version": str(model_version)}
+    if key is not None:
+        return join({**text, CUSTOMER_ID: customer_id}, parts.arrays, key.sign)
+    if SIGNATURE not in text:
+        return join(text, parts.arrays)
+    owner, signed_version = text.get(CUSTOMER_ID), parts.metadata["model_version"]
+    if (owner, signed_version) != (customer_id, str(model_version)):
+        what = f"The artefact is signed as version {signed_version} of {owner}"
+        place = f"version {model_version} of {customer_id}"
+        raise _error(Misplaced(f"{what}, and would become {place}: sign it again."), data, customer_id)
+    return data
+
+
+def inspect(data: bytes, customer_id: str, version: int | None = None) -> ModelMetadata:
+    """What an artefact says of itself, its digests verified. Makes no model of it, so that a pickle stays one.
+
+    Raises as `decode`, and ModelFormatForbidden for a pickle that is in no artefact.
     """
     try:
         parts = split(data)
-        family = FAMILIES.get(parts.metadata["family"])
-        if family is None:
-            raise Unknown("family")
-        metadata = _from_text(parts.metadata)
-        forecaster = family.from_arrays(parts.arrays)
-        if metadata.min_length < forecaster.min_length:
-            raise ValueError(f"this model needs {forecaster.min_length} values, not {metadata.min_length}")
-        _check_covariates(forecaster, metadata)
-    except UNREADABLE as exc:
+        _NOTHING_SPECIAL.check_origin(parts, customer_id)
+        return _metadata(parts, version)
+    except _REFUSED as exc:
+        raise _error(exc, data, customer_id) from exc
+
+
+def decode(
+    data: bytes, customer_id: str, version: int | None = None, *, trust: Trust = _NOTHING_SPECIAL
+) -> ServedModel:
+    """The model in an artefact, ready to answer; its arrays lie in `data` itself, read-only.
+
+    `customer_id` is whose model it is to be, empty where it is nobody's yet; `version` the one asked for, where
+    one was.
+
+    Raises ModelCorrupt where the bytes are truncated, do not match their digests, lack what the family needs, are
+    of another version or customer, or are not signed as `trust` wants it; ModelFormatUnsupported for an unknown
+    family or format version and for a graph that is not served here; and ModelFormatForbidden for a pickle, which
+    is recognised but, unless `trust` allows it, never run. No other error, whatever the bytes.
+    """
+    try:
+        parts = split(data)
+        trust.check_origin(parts, customer_id)
+        metadata = _metadata(parts, version)
+        forecaster = _forecaster(parts, metadata, customer_id, trust)
+    except _REFUSED as exc:
+        if trust.allow_pickles and is_pickle(data) and version is None:
+            return _bare_pickle(data, customer_id, trust)
         raise _error(exc, data, customer_id) from exc
     return ServedModel(metadata=metadata, forecaster=forecaster, nbytes=len(data) + _OVERHEAD)
+
+
+def _metadata(parts: Parts, version: int | None) -> ModelMetadata:
+    family = parts.metadata["family"]
+    if family not in FAMILIES and family != PICKLE:
+        raise Unknown("family")
+    metadata = from_text(parts.metadata)
+    if version not in (None, metadata.model_version):
+        said = f"The model that is kept as version {version} says that it is version {metadata.model_version}"
+        raise Misplaced(f"{said}: publish it again.")
+    return metadata
+
+
+def _forecaster(parts: Parts, metadata: ModelMetadata, customer_id: str, trust: Trust) -> Forecaster:
+    if metadata.family == PICKLE:
+        trust.check_pickle(parts.arrays[PICKLE].tobytes(), customer_id, signed=True)
+        return Pickled.from_arrays(parts.arrays)
+    forecaster = FAMILIES[metadata.family].from_arrays(parts.arrays)
+    if metadata.min_length < forecaster.min_length:
+        raise ValueError(f"this model needs {forecaster.min_length} values, not {metadata.min_length}")
+    _check_covariates(forecaster, metadata)
+    return forecaster
+
+
+def _bare_pickle(data: bytes, customer_id: str, trust: Trust) -> ServedModel:
+    """The model of a pickle that is in no artefact. Of what it is nothing is known but its digest."""
+    trust.check_pickle(data, customer_id, signed=False)
+    forecaster = Pickled(np.frombuffer(data, np.uint8))
+    metadata = ModelMetadata(
+        family=PICKLE,
+        model_version=0,
+        horizon=0,
+        min_length=forecaster.min_length,
+        sha256=sha256(data).hexdigest(),
+    )
+    return ServedModel(metadata=metadata, forecaster=forecaster, nbytes=len(data) + _OVERHEAD)
+
+
+def _take_apart(data: bytes, customer_id: str) -> Parts:
+    try:
+        return split(data)
+    except _REFUSED as exc:
+        raise _error(exc, data, customer_id) from exc
 
 
 def _error(cause: Exception, data: bytes, customer_id: str) -> ForecastError:
@@ -78,72 +188,11 @@ def _error(cause: Exception, data: bytes, customer_id: str) -> ForecastError:
         return ModelFormatUnsupported(text, metadata=facts)
     if isinstance(cause, UnsupportedGraph):
         return ModelFormatUnsupported(str(cause), metadata=facts)
-    if _is_pickle(data):
-        text = (
-            "The model is a pickle, which runs code when it is loaded. Publish it as a safetensors artefact."
-        )
-        return ModelFormatForbidden(text, metadata=facts)
+    if isinstance(cause, Misplaced):
+        return ModelCorrupt(str(cause), metadata=facts)
+    if is_pickle(data):
+        return pickle_forbidden(customer_id)
     return ModelCorrupt("The model's bytes are damaged: publish it again.", metadata=facts)
-
-
-def _is_pickle(data: bytes) -> bool:
-    """Whether the bytes are a pickle's. They are looked at, never run."""
-    # Since protocol 2 a pickle starts with 0x80 and its protocol, and so may a safetensors file, with its
-    # header's length. But there the upper bytes of the length follow, zero, and zero is no instruction.
-    if data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return data[2:3] not in (b"", b"\x00")
-    try:
-        instructions = sum(1 for _ in pickletools.genops(data))
-    except Exception:  # noqa: BLE001  # Bytes that are no pickle may raise anything.
-        return False
-    return instructions > 1
-
-
-def _to_text(forecaster: Forecaster, metadata: ModelMetadata) -> dict[str, str]:
-    trained_time = metadata.trained_time
-    text = {
-        "family": forecaster.family,
-        "format_version": FORMAT_VERSION,
-        "model_version": str(metadata.model_version),
-        "horizon": str(metadata.horizon),
-        "min_length": str(forecaster.min_length),
-        "season_length": str(metadata.season_length),
-        "frequency": metadata.frequency,
-        "time_zone": None if metadata.time_zone == "UTC" else metadata.time_zone,
-        "trained_time": None if trained_time is None else _rfc3339(trained_time),
-        "state_time": metadata.state_time,
-        "fit_digest": metadata.fit_digest or None,
-        "covariates": "\n".join(metadata.covariates) or None,
-    }
-    accuracy = {_ACCURACY + name: repr(float(value)) for name, value in sorted(metadata.accuracy.items())}
-    return {key: value for key, value in text.items() if value is not None} | accuracy
-
-
-def _from_text(text: Mapping[str, str]) -> ModelMetadata:
-    trained_time = text.get("trained_time")
-    if "frequency" in text:
-        # To be found out now, not by the first request that names a time.
-        _check_step(text["frequency"], text.get("time_zone", "UTC"))
-    return ModelMetadata(
-        family=text["family"],
-        model_version=_count(text["model_version"]),
-        horizon=_count(text["horizon"]),
-        min_length=_count(text["min_length"]),
-        season_length=_count(text.get("season_length", "1")),
-        frequency=text.get("frequency"),
-        time_zone=text.get("time_zone", "UTC"),
-        sha256=text["sha256"],
-        trained_time=None if trained_time is None else _utc(trained_time),
-        state_time=text.get("state_time"),
-        fit_digest=text.get("fit_digest", ""),
-        accuracy={key[_KIND:]: float(value) for key, value in text.items() if key[:_KIND] == _ACCURACY},
-        covariates=tuple(text["covariates"].split("\n")) if "covariates" in text else (),
-    )
-
-
-@lru_cache(maxsize=256)
-def _check_step(frequency: str, time_zone: str) -> None:
-    time_after(_EPOCH, 1, frequency, time_zone)
 
 
 def _check_covariates(forecaster: Forecaster, metadata: ModelMetadata) -> None:
@@ -155,21 +204,3 @@ def _check_covariates(forecaster: Forecaster, metadata: ModelMetadata) -> None:
         raise ValueError(f"the model takes {count} covariates, which are not named so: {', '.join(names)}")
     if past > forecaster.min_length:
         raise ValueError(f"the model looks at {past} past covariates, and at {forecaster.min_length} values")
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ValueError(f"{count} is below 1")
-    return count
-
-
-def _rfc3339(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _utc(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    if time.tzinfo is UTC:
-        return time
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)

@@ -24,6 +24,13 @@ def _split(value: object) -> object:
     return value
 
 
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""A SHA-256 digest, in lower-case hexadecimal digits as `sha256sum` prints it."""
+
+PublicKey = Annotated[str, Field(pattern=r"^ed25519:[A-Za-z0-9+/]{43}=$")]
+"""An Ed25519 public key, as `forecast-grpc keys` prints it."""
+
+
 class Settings(BaseSettings):
     """The settings of a replica."""
 
@@ -49,19 +56,12 @@ class Settings(BaseSettings):
     prewarm: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     """Customers to load before a replica takes traffic, separated by commas."""
 
-    refresh_interval_s: float = Field(default=10.0, gt=0)
-    """Seconds after which a model that is asked for is checked against the store, behind the request's back."""
-
-    store_timeout_s: float = Field(default=5.0, gt=0)
-    """Seconds that the store may take over one model, retries included, before the request fails as
-    STORE_UNAVAILABLE."""
-
     pinned: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     """Customers to load before a replica takes traffic and to keep in memory from then on, beside
     `max_warm_bytes`, separated by commas."""
 
-    request_timeout_s: float = Field(default=30.0, gt=0)
-    """Seconds that a request may wait for its model before it fails with DEADLINE_EXCEEDED."""
+    refresh_interval_s: float = Field(default=10.0, gt=0)
+    """Seconds after which a model that is asked for is checked against the store, behind the request's back."""
 
     not_found_ttl_s: float = Field(default=1.0, ge=0)
     """Seconds for which the store is not asked again for a customer or a version that it does not have."""
@@ -72,8 +72,18 @@ class Settings(BaseSettings):
     max_remembered_failures: int = Field(default=10_000, ge=1)
     """Models that a replica remembers as not there, damaged or not allowed, the latest ones."""
 
+    store_timeout_s: float = Field(default=5.0, gt=0)
+    """Seconds that the store may take over one model, retries included, before the request fails as
+    STORE_UNAVAILABLE."""
+
+    request_timeout_s: float = Field(default=30.0, gt=0)
+    """Seconds that a request may wait for its model before it fails with DEADLINE_EXCEEDED."""
+
     max_concurrent_loads: int = Field(default=64, ge=1)
     """Models that a replica loads at the same time."""
+
+    max_concurrent_refreshes: int = Field(default=8, ge=1)
+    """Models in memory that a replica checks against the store at the same time, beside those that it loads."""
 
     max_waiting_loads: int = Field(default=10_000, ge=1)
     """Models that may wait to be loaded; a request for one more is refused as OVERLOADED."""
@@ -82,9 +92,6 @@ class Settings(BaseSettings):
     """Requests that a replica handles at the same time; more are queued."""
 
     max_queued_requests: int = Field(default=2_000, ge=-1)
-    max_concurrent_refreshes: int = Field(default=8, ge=1)
-    """Models in memory that a replica checks against the store at the same time, beside those that it loads."""
-
     """Requests that may wait for a replica; more are refused with RESOURCE_EXHAUSTED. -1 for no limit."""
 
     max_sequence_length: int = Field(default=10_000, ge=1)
@@ -101,6 +108,17 @@ class Settings(BaseSettings):
 
     max_covariate_values: int = Field(default=50_000, ge=0)
     """Values that all covariates of one request may hold together."""
+
+    allow_pickles: bool = False
+    """Whether pickled models are loaded. Each runs whatever code its author put into it: see docs/security.md."""
+
+    pickle_digests: Annotated[tuple[Digest, ...], NoDecode, BeforeValidator(_split)] = ()
+    """SHA-256 digests of the pickles that may be loaded, separated by commas; empty for any, where pickles are
+    allowed at all."""
+
+    trusted_keys: Annotated[tuple[PublicKey, ...], NoDecode, BeforeValidator(_split)] = ()
+    """Public keys, separated by commas: where there are any, only artefacts that one of them has signed are
+    served. See docs/security.md."""
 
     log_requests: bool = True
     """Whether each request leaves its line in the log."""

@@ -4,12 +4,15 @@ It holds two digests beside what its writer says: `sha256` of the tensor bytes (
 `header_sha256` of the header, taken with 64 zeros in its own place. With both, no byte changes unseen.
 `header_sha256` may be absent, for publishers who write the file with a safetensors library alone.
 
+A `signature` is of the whole header, and by the digest in it of all that follows. It is taken with zeros in its
+own place and in that of `header_sha256`, which covers it.
+
 Read here and not by that library: it copies every tensor and keeps the metadata to itself, so that the header
 would be read twice. A test holds that it reads whatever this does.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -22,13 +25,22 @@ from forecast_grpc.domain import StoredArray
 FORMAT_VERSION = "1"
 """The layout that this release writes and reads."""
 
+SIGNATURE = "signature"
+"""The name under which the metadata hold a signature: 128 hexadecimal digits."""
+
+CUSTOMER_ID = "customer_id"
+"""The name under which the metadata of a signed artefact hold the customer that it was signed for."""
+
 _DTYPES: Mapping[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "U8": np.dtype("u1"),
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_NO_DIGEST = b"0" * 64
+_HEADER_DIGEST = "header_sha256"
+_NO_DIGEST = "0" * 64
+_NO_SIGNATURE = "0" * 128
+_SIGNED_FORM = b"forecast-grpc artefact 1\n"  # So that a signature of something else is none of an artefact.
 _PREFIX = 8  # Bytes of the header's length, a little-endian integer.
 
 
@@ -72,10 +84,15 @@ def split(data: bytes) -> Parts:
     return Parts(metadata, _views(tensors, data, start), header)
 
 
-def join(metadata: Mapping[str, str], arrays: Mapping[str, StoredArray]) -> bytes:
+def join(
+    metadata: Mapping[str, str],
+    arrays: Mapping[str, StoredArray],
+    sign: Callable[[bytes], str] | None = None,
+) -> bytes:
     """The artefact with these parts and their digests: equal parts give equal bytes, arrays in the order given.
 
-    Raises KeyError where an array holds neither float64 nor float32 nor uint8.
+    `sign` makes the signature of a message; an artefact that is not signed here holds none. Raises KeyError where
+    an array holds neither float64 nor float32 nor uint8.
     """
     tensors, pieces, end = {}, [], 0
     for name, array in arrays.items():
@@ -84,27 +101,42 @@ def join(metadata: Mapping[str, str], arrays: Mapping[str, StoredArray]) -> byte
         start, end = end, end + array.nbytes
         tensors[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [start, end]}
     payload = b"".join(pieces)
-    digests = {"sha256": sha256(payload).hexdigest(), "header_sha256": _NO_DIGEST.decode()}
-    header = _encoded({"__metadata__": {**metadata, **digests}, **tensors})
+    text = {key: value for key, value in metadata.items() if key != SIGNATURE}
+    text |= {"sha256": sha256(payload).hexdigest()} | ({SIGNATURE: _NO_SIGNATURE} if sign else {})
+    header = _encoded({"__metadata__": {**text, _HEADER_DIGEST: _NO_DIGEST}, **tensors})
+    if sign:
+        header = _filled(header, SIGNATURE, _NO_SIGNATURE, sign(_SIGNED_FORM + header))
+    header = _filled(header, _HEADER_DIGEST, _NO_DIGEST, sha256(header).hexdigest())
     return len(header).to_bytes(_PREFIX, "little") + header + payload
+
+
+def signed_message(parts: Parts) -> bytes:
+    """What the artefact's signature has to be of."""
+    message = _without(parts.header, parts.metadata[SIGNATURE], _NO_SIGNATURE)
+    return _SIGNED_FORM + _without(message, parts.metadata.get(_HEADER_DIGEST, _NO_DIGEST), _NO_DIGEST)
 
 
 def _encoded(header: Mapping[str, Any]) -> bytes:
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _PREFIX)
-    return text.replace(_NO_DIGEST, sha256(text).hexdigest().encode(), 1)
+    return text + b" " * (-len(text) % _PREFIX)
+
+
+def _filled(header: bytes, name: str, empty: str, value: str) -> bytes:
+    # With its name: nothing else can hold a quotation mark that is not escaped.
+    return header.replace(f'"{name}":"{empty}"'.encode(), f'"{name}":"{value}"'.encode(), 1)
+
+
+def _without(header: bytes, value: str, empty: str) -> bytes:
+    """The header as it was before the value was known. Wherever the value stands, it was taken from there."""
+    return header.replace(value.encode(), empty.encode(), 1)
 
 
 def _verify(header: bytes, payload: memoryview, metadata: Mapping[str, str]) -> None:
     if sha256(payload).hexdigest() != metadata["sha256"]:
         raise ValueError("the tensors do not match their digest")
-    digest = metadata.get("header_sha256")
-    if digest is not None and _header_digest(header, digest) != digest:
+    digest = metadata.get(_HEADER_DIGEST)
+    if digest is not None and sha256(_without(header, digest, _NO_DIGEST)).hexdigest() != digest:
         raise ValueError("the header does not match its digest")
-
-
-def _header_digest(header: bytes, digest: str) -> str:
-    return sha256(header.replace(digest.encode(), _NO_DIGEST, 1)).hexdigest()
 
 
 def _views(tensors: Mapping[str, Any], data: bytes, start: int) -> dict[str, StoredArray]:

@@ -15,6 +15,7 @@ from forecast_grpc.domain import (
 )
 from forecast_grpc.errors import ForecastError, ModelCorrupt, RequestInvalid
 from forecast_grpc.models.missing import fill_missing
+from forecast_grpc.models.pickled import NotUsable, Pickled
 from forecast_grpc.timeline import steps_between, time_after
 
 _ORDINARY = 1e100  # Below, no arithmetic on two values overflows.
@@ -28,6 +29,8 @@ def answer(model: ServedModel, query: ForecastQuery, *, max_horizon: int) -> For
     the covariates are not those of the model (see `covariate_matrix`);
     ModelCorrupt where the model answers values of an ordinary size with something that is not a finite number.
     """
+    if isinstance(model.forecaster, Pickled):
+        return _from_pickle(model, model.forecaster, query, max_horizon)
     horizon = _horizon(model, query.horizon, max_horizon)
     start_time = _start_time(model.metadata, query)
     window = _window(model, query.sequence)
@@ -44,6 +47,28 @@ def answer(model: ServedModel, query: ForecastQuery, *, max_horizon: int) -> For
         QuantileForecast(level=level, values=row) for level, row in zip(levels, rows, strict=True)
     )
     return ForecastResult(forecast=point, quantiles=quantiles, start_time=start_time)
+
+
+def _from_pickle(
+    model: ServedModel, forecaster: Pickled, query: ForecastQuery, max_horizon: int
+) -> ForecastResult:
+    """The same of a model that knows no quantiles, time and covariates, and its horizon only by doing it."""
+    asked = query.horizon
+    if query.quantile_levels:
+        raise RequestInvalid.of("quantile_levels", "must be left out: this model has no quantiles")
+    if asked is not None:
+        asked = _horizon(model, asked, max_horizon)
+    _start_time(model.metadata, query)
+    covariate_matrix(model, query, 0)
+    window = _window(model, query.sequence)
+    try:
+        point = forecaster.forecast(window, asked or 0)
+    except NotUsable as exc:
+        raise ModelCorrupt(f"The model, a pickle, {exc}: mend it and publish it again.") from exc
+    if point.size > max_horizon or asked not in (None, point.size):
+        text = f"must be left out or {point.size}, which is what this model forecasts; the limit is {max_horizon}"
+        raise RequestInvalid.of("horizon", text)
+    return ForecastResult(forecast=point)
 
 
 def _start_time(metadata: ModelMetadata, query: ForecastQuery) -> datetime | None:

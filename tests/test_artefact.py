@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from forecast_grpc.artefact import decode, encode, replace_version
+from forecast_grpc.artefact import decode, encode, republish
 from forecast_grpc.domain import Forecaster, ModelMetadata, StoredArray
 from forecast_grpc.errors import ForecastError, ModelCorrupt, ModelFormatForbidden, ModelFormatUnsupported
 from forecast_grpc.fit.quantiles import no_quantiles
@@ -149,10 +149,10 @@ def test_a_trained_time_is_kept_in_utc() -> None:
 
 def test_the_version_is_replaced_and_nothing_else() -> None:
     """A republished artefact keeps its tensors and their digest, and says its new version."""
-    data = replace_version(TREND, 12)
+    data = republish(TREND, "c", 12)
     before, after = decode(TREND, "c").metadata, decode(data, "c").metadata
     assert after == replace(before, model_version=12)
-    assert replace_version(data, 3) == TREND
+    assert republish(data, "c", 3) == TREND
 
 
 def test_decoded_arrays_cannot_be_written_to() -> None:
@@ -394,7 +394,7 @@ def test_replacing_the_version_of_damaged_bytes_fails_alike() -> None:
     """Nothing is republished that could not be served."""
     for damaged, error in ((TREND[:-1], ModelCorrupt), (pickle.dumps(1), ModelFormatForbidden)):
         with pytest.raises(error):
-            replace_version(damaged, 2)
+            republish(damaged, "c", 2)
 
 
 def test_pickletools_reads_all_protocols() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from forecast_grpc import __version__
-from forecast_grpc.cli import models
+from forecast_grpc.cli import keys, models
 from forecast_grpc.cli._common import Commands
 from forecast_grpc.cli.demo_store import demo_store
 from forecast_grpc.cli.fit import fit
@@ -35,6 +35,7 @@ app.command(epilog="Example: forecast-grpc fit sales.csv --customer-column shop 
 app.command(epilog="Example: forecast-grpc publish customer_123 model.safetensors")(publish)
 app.command("demo-store", epilog="Example: forecast-grpc demo-store --store ./demo")(demo_store)
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 
 
 def _print_version(wanted: bool) -> None:

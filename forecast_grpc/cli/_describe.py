@@ -29,7 +29,7 @@ _NUMBERS = ("version", "horizon", "season", "MASE")
 
 def load(store: ModelStore, customer_id: str, version: int | None = None) -> ServedModel:
     """The verified model. Raises what the store and the artefact raise."""
-    return artefact.decode(store.read(customer_id, version=version).data, customer_id)
+    return artefact.decode(store.read(customer_id, version=version).data, customer_id, version)
 
 
 def facts(store: ModelStore, customer_id: str, version: int | None = None) -> Facts:

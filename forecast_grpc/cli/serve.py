@@ -43,6 +43,17 @@ def serve(  # noqa: PLR0913 - its options are many, and each is a parameter
     prewarm: Annotated[
         str | None, typer.Option(metavar="CUSTOMER,...", help="Customers to load before traffic comes.")
     ] = None,
+    require_signature: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PUBKEY",
+            help="Serve only what this public key has signed: the key, or a file of them. Repeatable.",
+        ),
+    ] = None,
+    allow_pickles: Annotated[
+        bool | None,
+        typer.Option("--allow-pickles", help="Load pickled models, which run code. See docs/security.md."),
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option(
@@ -61,6 +72,8 @@ def serve(  # noqa: PLR0913 - its options are many, and each is a parameter
         "max_hot_models": max_hot_models,
         "prewarm": prewarm,
         "store": store,
+        "allow_pickles": allow_pickles,
+        "trusted_keys": _public_keys(require_signature),
     }
     settings = _settings({name: value for name, value in named.items() if value is not None}, setting or [])
     _require_store(settings.store)
@@ -105,6 +118,30 @@ def _settings(named: dict[str, Any], assignments: list[str]) -> "Settings":
         first = exc.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"]))
         raise CommandFailed(f"The setting {name} is wrong: {first['msg']}.", ExitCode.USAGE) from exc
+
+
+def _public_keys(values: list[str] | None) -> tuple[str, ...] | None:
+    """The keys that are named, or stand one a line in the files that are."""
+    if values is None:
+        return None
+    keys: list[str] = []
+    for value in values:
+        found = [value] if value.startswith("ed25519:") else _lines(Path(value))
+        if not found or not all(line.startswith("ed25519:") for line in found):
+            raise CommandFailed(f"{value} holds no public keys, one a line.", ExitCode.USAGE)
+        keys += found
+    return tuple(keys)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        lines = [line.strip() for line in file.read_text("utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
+        raise CommandFailed(
+            f"{file} is no public key, and cannot be read: {reason}.", ExitCode.USAGE
+        ) from exc
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _require_store(url: str) -> None:

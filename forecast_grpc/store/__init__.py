@@ -15,19 +15,21 @@ COMMAND_TIMEOUT_S = 10.0
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
-def open_store(url: str, *, timeout_s: float = COMMAND_TIMEOUT_S) -> ModelStore:
+def open_store(url: str, *, timeout_s: float = COMMAND_TIMEOUT_S, pickles: bool = False) -> ModelStore:
     """The store at `url`, which is one of these.
 
     - A folder's path, absolute or relative, `~` allowed, or `file:///path`.
     - `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`, with options after a `?`: see
       docs/stores.md. Each call to it ends within `timeout_s` seconds, retries included.
 
-    Touches nothing yet: `check` says whether the store is there. Raises ValueError where no store can be meant.
+    With `pickles` the store also hands out the bytes of a customer's `model.pkl`, where that is all there is; it
+    loads none of them. Touches nothing yet: `check` says whether the store is there. Raises ValueError where no
+    store can be meant.
     """
     found = _SCHEME.match(url)
     scheme, rest = (found[1].lower(), url[found.end() :]) if found else ("file", url)
     if scheme in address.OPTIONS:
-        return _object_store(address.parse(scheme, rest), timeout_s)
+        return _object_store(address.parse(scheme, rest), timeout_s, pickles=pickles)
     if scheme != "file":
         known = ", ".join(f"{each}://" for each in address.OPTIONS)
         raise ValueError(
@@ -35,13 +37,13 @@ def open_store(url: str, *, timeout_s: float = COMMAND_TIMEOUT_S) -> ModelStore:
         )
     if not rest or "\0" in rest:
         raise ValueError("The store is named by the path of a folder, or by the address of a bucket.")
-    return FolderStore(Path(rest).expanduser())
+    return FolderStore(Path(rest).expanduser(), pickles=pickles)
 
 
-def _object_store(where: address.StoreAddress, timeout_s: float) -> ModelStore:
+def _object_store(where: address.StoreAddress, timeout_s: float, *, pickles: bool) -> ModelStore:
     # Most stores of a laptop are folders, and the library of the others takes a twentieth of a second to load.
     from forecast_grpc.store.bucket import Bucket  # noqa: PLC0415
     from forecast_grpc.store.clients import connect  # noqa: PLC0415
     from forecast_grpc.store.objects import ObjectStore  # noqa: PLC0415
 
-    return ObjectStore(Bucket(connect(where, timeout_s)), name=str(where))
+    return ObjectStore(Bucket(connect(where, timeout_s)), name=str(where), pickles=pickles)

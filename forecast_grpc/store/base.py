@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from forecast_grpc.errors import (
-    ModelFormatForbidden,
     ModelNotFound,
     ModelVersionChanged,
     ModelVersionNotFound,
@@ -39,7 +38,8 @@ class ModelStore(Protocol):
     ) -> Fetched | None:
         """The active artefact, or that version; None where its etag is still `if_none_match`.
 
-        Raises ModelNotFound, ModelVersionNotFound, and ModelFormatForbidden where all there is is a pickle.
+        Raises ModelNotFound, ModelVersionNotFound, and ModelFormatForbidden where all there is is a pickle; a
+        store that was opened with `pickles` has the pickle's bytes in place of the active artefact then.
         """
         ...
 
@@ -117,15 +117,6 @@ def require_removable(customer_id: str, version: int, published: tuple[int, ...]
         raise version_not_found(customer_id, version)
     if version == published[-1]:
         raise ValueError(f"Version {version} is the highest of {customer_id}, and cannot be removed.")
-
-
-def pickle_forbidden(customer_id: str) -> ModelFormatForbidden:
-    """The error for a customer whose only model is a pickle."""
-    return ModelFormatForbidden(
-        f"The model of the customer {customer_id} is a pickle, which runs code when it is loaded, and pickles are "
-        "not allowed here. Publish it as a safetensors artefact.",
-        metadata={"customer_id": customer_id},
-    )
 
 
 def store_unavailable(what: str) -> StoreUnavailable:

@@ -21,13 +21,13 @@ from forecast_grpc.store import files
 from forecast_grpc.store.base import (
     Fetched,
     model_not_found,
-    pickle_forbidden,
     require_removable,
     store_unavailable,
     version_changed,
     version_not_found,
 )
 from forecast_grpc.store.layout import ACTIVE, PICKLE, VERSIONS, may_exist, version_name, versions_among
+from forecast_grpc.trust import pickle_forbidden
 
 
 @contextmanager
@@ -50,9 +50,11 @@ class FolderStore:
     treated as not there, so that nothing outside the folder can be served.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, pickles: bool = False) -> None:
+        """`pickles`: as in `open_store`."""
         self.root = root
         """The folder, as it was named."""
+        self._pickles = pickles
 
     def __repr__(self) -> str:
         return f"FolderStore({str(self.root)!r})"
@@ -137,22 +139,30 @@ class FolderStore:
     @contextmanager
     def _artefact(self, customer_id: str, version: int | None) -> Iterator[int]:
         """A descriptor of the artefact's open file. Raises what `ModelStore.fetch` raises."""
-        names = (ACTIVE,) if version is None else (VERSIONS, version_name(version))
         with _translated():
             if version is not None and not may_exist(version):
                 raise self._missing(customer_id, version)
             try:
-                with files.opened(self.root / customer_id, *names) as descriptor:
+                with files.opened(self.root / customer_id, *self._place(customer_id, version)) as descriptor:
                     yield descriptor
             except FileNotFoundError as exc:
                 raise self._missing(customer_id, version) from exc
+
+    def _place(self, customer_id: str, version: int | None) -> tuple[str, ...]:
+        """Where in the customer's folder the artefact is to be."""
+        if version is not None:
+            return VERSIONS, version_name(version)
+        return (PICKLE,) if self._pickles and not self._has(customer_id, ACTIVE) else (ACTIVE,)
 
     def _missing(self, customer_id: str, version: int | None) -> ForecastError:
         """Why there is no such file. Raises OSError where the store itself is not there."""
         if self._has(customer_id, ACTIVE) and version is not None:
             return version_not_found(customer_id, version)
         if self._has(customer_id, PICKLE) and not self._has(customer_id, ACTIVE):
-            return pickle_forbidden(customer_id)
+            if not self._pickles:
+                return pickle_forbidden(customer_id)
+            if version is not None:
+                return version_not_found(customer_id, version)
         self._require_root()
         return model_not_found(customer_id)
 

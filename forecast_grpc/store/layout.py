@@ -2,7 +2,7 @@
 
     STORE/<customer_id>/model.safetensors          the active artefact
     STORE/<customer_id>/versions/<n>.safetensors   every published version
-    STORE/<customer_id>/model.pkl                  never opened: all it can cause is a refusal
+    STORE/<customer_id>/model.pkl                  opened only where pickles are allowed; else cause for a refusal
 
 Versions count from 1, and no number is given twice.
 """

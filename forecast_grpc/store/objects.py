@@ -18,7 +18,6 @@ from forecast_grpc.errors import ForecastError, StoreUnavailable
 from forecast_grpc.store.base import (
     Fetched,
     model_not_found,
-    pickle_forbidden,
     require_removable,
     store_unavailable,
     version_changed,
@@ -26,6 +25,7 @@ from forecast_grpc.store.base import (
 )
 from forecast_grpc.store.bucket import Bucket, Found
 from forecast_grpc.store.layout import ACTIVE, PICKLE, VERSIONS, may_exist, version_name, versions_among
+from forecast_grpc.trust import pickle_forbidden
 
 _HIGHEST = "highest"
 _ACTIVATION = "activation"
@@ -42,8 +42,10 @@ class ObjectStore:
     Make it in the process that uses it: its connections do not survive a fork.
     """
 
-    def __init__(self, bucket: Bucket, *, name: str) -> None:
+    def __init__(self, bucket: Bucket, *, name: str, pickles: bool = False) -> None:
+        """`pickles`: as in `open_store`."""
         self._bucket = bucket
+        self._pickles = pickles
         self.name = name
         """The address, without its options."""
 
@@ -53,13 +55,15 @@ class ObjectStore:
     async def fetch(
         self, customer_id: str, *, version: int | None = None, if_none_match: str | None = None
     ) -> Fetched | None:
-        """See ModelStore. One request; one more where there is nothing to fetch, to say why."""
+        """See ModelStore. One request; one more where there is nothing, to say why; a third for a pickle."""
         require_customer_id(customer_id)
         try:
             return await self._bucket.fetch(_key(customer_id, version), if_none_match=if_none_match)
         except FileNotFoundError as exc:
             names = await self._bucket.names_in_async(customer_id)
-            raise _missing(customer_id, version, names) from exc
+            if self._serves_pickle(version, names):
+                return await self._fetch_pickle(customer_id, if_none_match)
+            raise self._missing(customer_id, version, names) from exc
 
     def read(self, customer_id: str, *, version: int | None = None) -> Fetched:
         """See ModelStore."""
@@ -67,7 +71,10 @@ class ObjectStore:
         try:
             return self._bucket.read(_key(customer_id, version))
         except FileNotFoundError as exc:
-            raise _missing(customer_id, version, self._bucket.names_in(customer_id)) from exc
+            names = self._bucket.names_in(customer_id)
+            if self._serves_pickle(version, names):
+                return self._bucket.read(f"{customer_id}/{PICKLE}")
+            raise self._missing(customer_id, version, names) from exc
 
     def publish(self, customer_id: str, encode: Callable[[int], bytes]) -> int:
         """See ModelStore. Three requests for a customer's first version, four for a later one."""
@@ -128,6 +135,24 @@ class ObjectStore:
         self.check()
         return False
 
+    def _serves_pickle(self, version: int | None, names: Collection[str]) -> bool:
+        return self._pickles and version is None and PICKLE in names and ACTIVE not in names
+
+    async def _fetch_pickle(self, customer_id: str, if_none_match: str | None) -> Fetched | None:
+        try:
+            return await self._bucket.fetch(f"{customer_id}/{PICKLE}", if_none_match=if_none_match)
+        except FileNotFoundError as exc:
+            raise model_not_found(customer_id) from exc
+
+    def _missing(self, customer_id: str, version: int | None, names: Collection[str]) -> ForecastError:
+        """Why there is no such artefact, from the names in the customer's folder."""
+        is_there = ACTIVE in names or (self._pickles and PICKLE in names)
+        if is_there and version is not None:
+            return version_not_found(customer_id, version)
+        if PICKLE in names and not is_there:
+            return pickle_forbidden(customer_id)
+        return model_not_found(customer_id)
+
     def _claim(self, key: str, data: bytes) -> bool:
         """Creates a version's object; False where the number is another publisher's."""
         publication = secrets.token_hex(16)
@@ -156,16 +181,6 @@ def _key(customer_id: str, version: int | None = None) -> str:
         return f"{customer_id}/{ACTIVE}"
     # A number that no version can have has a key all the same: one that nothing is ever stored under.
     return f"{customer_id}/{VERSIONS}/{version_name(version) if may_exist(version) else '-'}"
-
-
-def _missing(customer_id: str, version: int | None, names: Collection[str]) -> ForecastError:
-    """Why there is no such artefact, from the names in the customer's folder."""
-    has_active = ACTIVE in names
-    if has_active and version is not None:
-        return version_not_found(customer_id, version)
-    if PICKLE in names and not has_active:
-        return pickle_forbidden(customer_id)
-    return model_not_found(customer_id)
 
 
 def _versions(keys: Iterable[str]) -> tuple[int, ...]:
