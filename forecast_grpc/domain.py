@@ -246,10 +246,19 @@ class RequestLimits:
     """Values of all covariates together."""
 
     @property
+    def max_numbers(self) -> int:
+        """Numbers in all lists of a request together."""
+        return self.max_sequence_length + self.max_quantile_levels + self.max_covariate_values
+
+    @property
     def max_body_bytes(self) -> int:
         """Bytes of a JSON body that any acceptable request fits in: 64 for a number is ample."""
-        numbers = self.max_sequence_length + self.max_quantile_levels + self.max_covariate_values
-        return 64 * numbers + _NAMED * self.max_covariates + 4_096
+        return 64 * self.max_numbers + _NAMED * self.max_covariates + 4_096
+
+    @property
+    def max_commas(self) -> int:
+        """Commas of a JSON body that any acceptable request does with, those in names among them."""
+        return self.max_numbers + (MAX_COVARIATE_NAME + 4) * self.max_covariates + 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

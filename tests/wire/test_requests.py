@@ -279,13 +279,19 @@ def test_what_is_no_covariate_is_refused(covariates: str, field: str) -> None:
     assert outcome(query_from_json, f'{{"covariates": {covariates}}}'.encode()) == field
 
 
+def test_more_numbers_than_any_request_holds_are_not_parsed() -> None:
+    """A body within the bytes of the largest request, of numbers of one digit."""
+    body = b'{"sequence_data": [' + b"1," * (LIMITS.max_commas + 1) + b"1]}"
+    assert len(body) < LIMITS.max_body_bytes
+    assert outcome(query_from_json, body) == "body"
+
+
 def test_the_largest_request_fits_into_a_body() -> None:
-    """What the limits allow is not refused for its bytes, however it is written."""
+    """What the limits allow is not refused for its bytes or its commas, however it is written."""
     number = -1.7976931348623157e308
-    covariates = [
-        {"name": place * MAX_COVARIATE_NAME, "values": [number] * 20}
-        for place in ("\u3042", "\u3043", "\u3044")
-    ]
+    commas = "," * (MAX_COVARIATE_NAME - 1)
+    names = ("\u3042" * MAX_COVARIATE_NAME, commas + "a", commas + "b")
+    covariates = [{"name": name, "values": [number] * 20} for name in names]
     body = json.dumps(
         {"sequence_data": [number] * 20, "quantile_levels": [0.1 + 0.2] * 3, "covariates": covariates},
         indent=8,
