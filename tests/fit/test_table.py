@@ -79,6 +79,17 @@ def test_parquet_gives_the_same_series(tmp_path: Path, compressed: bool) -> None
     assert table.series("y").values.tolist() == [9]
 
 
+def test_a_files_own_dictionary_of_customers(tmp_path: Path) -> None:
+    """Whatever its order, in however many groups of rows, and though it names some who have no row."""
+    names = pa.DictionaryArray.from_arrays(pa.array([2, 2, 1, 1, 2, 1]), pa.array(["nobody", "a", "z"]))
+    rows = pa.table({"shop": names, "step": [0, 1, 0, 1, 2, 2], "sold": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]})
+    parquet.write_table(rows, tmp_path / "history.parquet", row_group_size=2)
+    table = read_table(tmp_path / "history.parquet")
+    assert table.customers == ("z", "a")
+    assert table.series("z").values.tolist() == [1.0, 2.0, 5.0]
+    assert table.series("a").values.tolist() == [3.0, 4.0, 6.0]
+
+
 def test_columns_are_taken_by_option(write: Writer) -> None:
     """Named columns are not guessed, and the rest is guessed among the others."""
     path = write("a,b,c,d\nx,1,5,50\nx,2,6,60\ny,1,7,70\n")
