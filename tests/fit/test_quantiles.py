@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from forecast_grpc.fit.quantiles import _shape, estimate_quantiles, no_quantiles, random_walk_quantiles
+from forecast_grpc.fit.quantiles import (
+    _shape,
+    _shapes,
+    estimate_quantiles,
+    no_quantiles,
+    random_walk_quantiles,
+)
 from forecast_grpc.models.residuals import LEVELS
 
 RNG = np.random.default_rng(5)
@@ -26,6 +32,18 @@ def test_quantiles_are_median_unbiased(count: int) -> None:
     """Read from a sample as numpy reads them by that method."""
     pool = RNG.normal(size=count)
     assert _shape(pool) == pytest.approx(np.quantile(pool, LEVELS, method="median_unbiased"))
+
+
+def test_many_errors_are_read_as_few_are() -> None:
+    """With nothing to pool all horizons are read at once: the same quantiles as those of each horizon alone."""
+    errors = RNG.normal(size=(130, 9)) * np.arange(1.0, 10.0)
+    # The last origins have not seen their far horizons.
+    errors[np.arange(130)[:, None] + np.arange(9) >= 130] = np.nan
+    at_once, mirrored = _shapes(errors)
+    for step in range(9):
+        pool = errors[~np.isnan(errors[:, step]), step]
+        assert at_once[:, step] == pytest.approx(_shape(pool), rel=1e-12)
+        assert mirrored[:, step] == pytest.approx(_shape(np.concatenate([pool, -pool])), rel=1e-12)
 
 
 def test_few_errors_are_widened() -> None:
