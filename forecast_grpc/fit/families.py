@@ -108,7 +108,8 @@ def fit_seasonal_ar(values: FloatArray, spec: FitSpec, residuals: ResidualQuanti
     model = SeasonalAr(
         lags=lags,
         weights=weights.astype(np.float32),
-        intercept=intercept,
+        # To float32 as the weights, so that it is stored as one.
+        intercept=intercept.astype(np.float32).astype(np.float64),
         tail=values[-lags.window :].copy(),
         residuals=residuals,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from forecast_grpc.domain import FloatArray, Forecaster, StoredArray
 from forecast_grpc.models.ets import Ets
 from forecast_grpc.models.linear import Linear
-from forecast_grpc.models.parameters import scalars, vector
+from forecast_grpc.models.parameters import narrow, scalars, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.seasonal_ar import SeasonalAr
 from forecast_grpc.models.seasonal_naive import SeasonalNaive
@@ -85,7 +85,7 @@ class Combination:
 
         Among that is its `share`: its weight, and how many values of `tail` it takes, 0 where none.
         """
-        arrays: dict[str, StoredArray] = {_TAIL: self.tail, NAME: self.residuals.offsets}
+        arrays: dict[str, StoredArray] = {_TAIL: narrow(self.tail), NAME: self.residuals.offsets}
         for weight, member in zip(self.weights.tolist(), self.members, strict=True):
             own = member.arrays()
             own.pop(NAME)

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from forecast_grpc.domain import FloatArray, StoredArray
-from forecast_grpc.models.parameters import stored
+from forecast_grpc.models.parameters import narrow, stored
 
 EFFECTS, TAIL = "covariate_effects", "covariate_tail"
 """The names of the stored arrays."""
@@ -67,7 +67,7 @@ class Regression:
     def arrays(self) -> dict[str, StoredArray]:
         """`covariate_effects`, and `covariate_tail` where there is one."""
         arrays: dict[str, StoredArray] = {EFFECTS: self.effects}
-        return arrays | ({TAIL: _narrow(self.tail)} if self.tail.size else {})
+        return arrays | ({TAIL: narrow(self.tail)} if self.tail.size else {})
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, StoredArray], window: int) -> Self | None:
@@ -87,9 +87,3 @@ class Regression:
         if tail.shape != (count, window + lags - 1):
             raise ValueError(f"{TAIL} of the shape {tail.shape} does not fit {effects.shape} and {window}")
         return cls(effects=effects, tail=tail)
-
-
-def _narrow(values: FloatArray) -> StoredArray:
-    """In half the bytes where no bit is lost, as with flags and counts."""
-    narrow = values.astype(np.float32)
-    return narrow if np.array_equal(narrow, values) else values

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray, StoredArray
-from forecast_grpc.models.parameters import bounded_horizon, scalars, stored, vector
+from forecast_grpc.models.parameters import bounded_horizon, narrow, scalars, stored, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 
 
@@ -132,8 +132,8 @@ class SeasonalAr:
         arrays: dict[str, StoredArray] = {
             "lags": np.array([self.lags.season_length, self.lags.recent], np.float64),
             "weights": self.weights,
-            "intercept": self.intercept,
-            "tail": self.tail,
+            "intercept": narrow(self.intercept),
+            "tail": narrow(self.tail),
             NAME: self.residuals.offsets,
         }
         if self.max_horizon is not None:
