@@ -21,6 +21,7 @@ from forecast_grpc.cli._common import (
     publishing_address,
     use_one_thread,
 )
+from forecast_grpc.cli.keys import SignOption, read_key
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -96,6 +97,7 @@ def fit(  # noqa: PLR0913 - each is an option of the command.
     again: Annotated[
         bool, typer.Option("--again", help="Fit customers anew who have a model of the same history.")
     ] = False,
+    sign: SignOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Fit and measure, but publish nothing.")] = False,
     worst_count: Annotated[
         int,
@@ -135,6 +137,7 @@ def fit(  # noqa: PLR0913 - each is an option of the command.
         season_length=season_length,
         store=None if dry_run else publishing_address(store),
         again=again,
+        key=read_key(sign) if sign else None,
     )
     notes().print(words.guesses(file.name, table, (customer_column, time_column, value_column, frequency)))
     tally = Tally(worst_count=worst_count)

@@ -83,7 +83,7 @@ def fit_part(part: Table, job: FitJob) -> list[FitOutcome]:
         # One step after the other: a request that needs the interpreter beside a fit waits 5 ms for it each time.
         unknown = list(pool.map(partial(_known, store, job), waiting))
         ready = [_fitted(each, job) for each in unknown]
-        return list(pool.map(partial(_published, store), ready))
+        return list(pool.map(partial(_published, store, job), ready))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +160,12 @@ def _unpublished(customer: _Ready | FitOutcome) -> FitOutcome:
     return customer if isinstance(customer, FitOutcome) else _done(customer, Status.FITTED, 1)
 
 
-def _published(store: ModelStore, customer: _Ready | FitOutcome) -> FitOutcome:
+def _published(store: ModelStore, job: FitJob, customer: _Ready | FitOutcome) -> FitOutcome:
     if isinstance(customer, FitOutcome):
         return customer
     try:
-        version = store.publish(customer.customer_id, customer.model.encode)
+        encode = job.encoder(customer.customer_id, customer.model.encode)
+        version = store.publish(customer.customer_id, encode)
     except ValueError as exc:
         return _failed(customer.customer_id, f"the model cannot be stored: {exc}", customer.duration_s)
     return _done(customer, Status.PUBLISHED, version)
