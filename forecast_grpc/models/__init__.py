@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from forecast_grpc.domain import Forecaster
 from forecast_grpc.models.combination import Combination
+from forecast_grpc.models.dynamic_theta import DynamicTheta
 from forecast_grpc.models.ets import Ets
 from forecast_grpc.models.linear import Linear
 from forecast_grpc.models.onnx import Onnx
@@ -17,13 +18,17 @@ from forecast_grpc.models.theta import Theta
 from forecast_grpc.models.trend import Trend
 
 FAMILIES: Mapping[str, type[Forecaster]] = MappingProxyType(
-    {kind.family: kind for kind in (Trend, SeasonalNaive, Theta, Ets, Linear, SeasonalAr, Combination, Onnx)}
+    {
+        kind.family: kind
+        for kind in (Trend, SeasonalNaive, Theta, Ets, Linear, SeasonalAr, Combination, DynamicTheta, Onnx)
+    }
 )
 """Every family by its name, the simplest first."""
 
 __all__ = [
     "FAMILIES",
     "Combination",
+    "DynamicTheta",
     "Ets",
     "Linear",
     "Onnx",

@@ -33,11 +33,7 @@ def check_graph(graph: bytes) -> None:
     """Raises UnsupportedGraph where the graph holds what is not allowed, ValueError where it is no graph."""
     if len(graph) > MAX_GRAPH_BYTES:
         raise UnsupportedGraph(f"The graph has {len(graph)} bytes; at most {MAX_GRAPH_BYTES} are loaded.")
-    onnx = _onnx()
-    try:
-        model = onnx.load_model_from_string(graph)
-    except Exception as exc:  # The parser's errors are of no public class.
-        raise ValueError("the graph is damaged") from exc
+    onnx, model = _onnx(), parse_graph(graph)
     for opset in model.opset_import:
         _require(opset.domain in DOMAINS, f"operators of the domain {opset.domain}")
     for message in _messages(model):
@@ -46,6 +42,16 @@ def check_graph(graph: bytes) -> None:
         elif isinstance(message, onnx.TensorProto):
             outside = message.data_location == onnx.TensorProto.EXTERNAL or message.external_data
             _require(not outside, "weights in another file")
+
+
+def parse_graph(graph: bytes) -> Any:  # noqa: ANN401 - an onnx.ModelProto
+    """The parsed graph. Raises ValueError where it is none, UnsupportedGraph where onnx is not installed."""
+    try:
+        return _onnx().load_model_from_string(graph)
+    except UnsupportedGraph:
+        raise
+    except Exception as exc:  # The parser's errors are of no public class.
+        raise ValueError("the graph is damaged") from exc
 
 
 def _check_node(node: Any) -> None:  # noqa: ANN401 - a message of onnx, which is not imported here

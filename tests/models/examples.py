@@ -8,6 +8,7 @@ from onnx import GraphProto, TensorProto, helper, numpy_helper
 from forecast_grpc.domain import FloatArray, Forecaster
 from forecast_grpc.models import (
     Combination,
+    DynamicTheta,
     Ets,
     Linear,
     Onnx,
@@ -114,6 +115,17 @@ SINGLE: Mapping[str, Forecaster] = {
     ),
     "linear": linear(),
     "seasonal_ar": seasonal_ar(),
+    "dynamic_theta": DynamicTheta(
+        alpha=0.3,
+        theta=2.5,
+        level=100.0,
+        mean=80.0,
+        slope=0.2,
+        count=120,
+        pattern=season(12, 30.0),
+        tail=series(12),
+        residuals=residuals(),
+    ),
     "onnx": onnx(),
 }
 
