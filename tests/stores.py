@@ -11,6 +11,7 @@ import numpy as np
 
 from forecast_grpc import artefact
 from forecast_grpc.domain import Forecaster, ModelMetadata
+from forecast_grpc.models.covariates import Regression
 from forecast_grpc.models.linear import Linear
 from forecast_grpc.models.residuals import LEVELS, ResidualQuantiles
 from forecast_grpc.models.seasonal_naive import SeasonalNaive
@@ -45,7 +46,11 @@ def trend(slope: float) -> Trend:
 
 
 def encode(
-    forecaster: Forecaster, version: int, frequency: str | None = None, time_zone: str = "UTC"
+    forecaster: Forecaster,
+    version: int,
+    frequency: str | None = None,
+    time_zone: str = "UTC",
+    covariates: tuple[str, ...] = (),
 ) -> bytes:
     """The artefact of a model; with a frequency, one that was trained up to the end of January 2026."""
     metadata = ModelMetadata(
@@ -57,6 +62,7 @@ def encode(
         frequency=frequency,
         time_zone=time_zone,
         state_time=None if frequency is None else "2026-01-31T00:00:00Z",
+        covariates=covariates,
     )
     return artefact.encode(forecaster, metadata)
 
@@ -88,6 +94,17 @@ def _add_families(store: FolderStore) -> None:
         weights=weights, intercept=np.zeros(HORIZON), tail=np.arange(4.0), residuals=residuals()
     )
     store.publish("four-lags", publisher(four_lags))
+    # The mean of four values; 10 more with a promotion, 2 less for each unit of the price, 5 in training.
+    promoted = Linear(
+        weights=np.full((HORIZON, 4), 0.25, np.float32),
+        intercept=np.zeros(HORIZON),
+        tail=np.full(4, 90.0),
+        residuals=residuals(),
+        regression=Regression(
+            effects=np.array([[10.0], [-2.0]]), tail=np.array([[0.0, 0.0, 0.0, 0.0], [5.0, 5.0, 5.0, 5.0]])
+        ),
+    )
+    store.publish("promoted", partial(encode, promoted, covariates=("promo", "price")))
     store.publish("monthly", partial(encode, trend(1.0), frequency="P1M"))
     store.publish("daily-in-berlin", partial(encode, trend(1.0), frequency="P1D", time_zone="Europe/Berlin"))
     store.publish("weekly", publisher(SeasonalNaive(tail=np.arange(7.0), residuals=residuals())))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from forecast_grpc.cli.serve import _SAMPLE
@@ -174,3 +175,10 @@ def furnish(work: Path, service: RunningService) -> None:
         f"{customer},{step},{10 + step % 18 + step / 9}" for customer in ("a", "b") for step in range(180)
     ]
     (work / "history.csv").write_text("\n".join(["customer,step,value", *rows]))
+    days = [(np.datetime64("2026-01-01") + day, day % 7 == 5, day % 11 == 3) for day in range(180)]
+    sales = [
+        f"{shop},{day},{100 + 20 * weekend + 40 * promo},{promo:d}"
+        for shop in ("shop-a", "shop-b")
+        for day, weekend, promo in days
+    ]
+    (work / "promotions.csv").write_text("\n".join(["shop,day,sales,promo", *sales]))

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from forecast_grpc.store import FolderStore
-from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
+from forecast_grpc.v1.forecast_pb2 import Covariate, ForecastRequest, ForecastResponse
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 from tests.service import COMMAND, TUTORIAL_FORECAST, TUTORIAL_SEQUENCE, Outcome, RunningService, eventually
 from tests.stores import HORIZON, SLOPES, publisher, trend
@@ -146,6 +146,27 @@ def test_knows_when_training_ended(ask: Ask) -> None:
     assert ask("customer_123").forecast_start_time == ""
 
 
+PROMO, PRICE = [0.0, 1.0, 0.0], [5.0, 5.0, 4.0]
+
+
+def covariates(**values: list[float]) -> list[dict[str, Any]]:
+    """Covariates as a request takes them."""
+    return [{"name": name, "values": numbers} for name, numbers in values.items()]
+
+
+def test_covariates_change_the_steps_that_they_belong_to(ask: Ask) -> None:
+    """The promotion of the second step and the lower price of the third one, after the end of training."""
+    outcome = ask("promoted", horizon=3, covariates=covariates(price=PRICE, promo=PROMO))
+    assert outcome.forecast == [90.0, 100.0, 92.0]
+
+
+def test_covariates_along_a_sequence(ask: Ask) -> None:
+    """What they explain of the sequence is not taken for its level; a missing past one is filled."""
+    known = covariates(promo=[0.0, 0.0, 0.0, 1.0, *PROMO], price=[5.0, math.nan, 5.0, 5.0, *PRICE])
+    outcome = ask("promoted", sequence_data=[80.0, 80.0, 80.0, 90.0], horizon=3, covariates=known)
+    assert outcome.forecast == [80.0, 90.0, 82.0]
+
+
 def test_a_version_can_be_asked_for(ask: Ask) -> None:
     """Without a version the active one answers, with one that one does."""
     assert ask("versioned", sequence_data=[0.0], horizon=1).forecast == [3.0]
@@ -209,6 +230,29 @@ BAD_REQUESTS: list[tuple[str, dict[str, Any], str]] = [
         {"sequence_data": [1.0] * 5, "start_time": NEW_YEAR.replace(year=9999, month=12)},
         "start_time",
     ),
+    ("customer_123", {"covariates": covariates(promo=[0.0] * 7)}, "covariates"),
+    ("promoted", {}, "covariates"),
+    ("promoted", {"covariates": covariates(promo=[0.0] * 7)}, "covariates"),
+    ("promoted", {"covariates": covariates(weather=[0.0] * 7)}, "covariates[0].name"),
+    ("promoted", {"covariates": covariates(promo=[0.0] * 7) * 2}, "covariates[1].name"),
+    ("promoted", {"covariates": covariates(promo=[0.0] * 7, price=[0.0] * 6)}, "covariates[1].values"),
+    (
+        "promoted",
+        {"horizon": 1, "covariates": covariates(promo=[0.0], price=[math.nan])},
+        "covariates[1].values[0]",
+    ),
+    (
+        "promoted",
+        {"horizon": 1, "covariates": covariates(promo=[math.inf], price=[0.0])},
+        "covariates[0].values[0]",
+    ),
+    (
+        "promoted",
+        {"sequence_data": [1.0] * 4, "horizon": 1, "covariates": covariates(promo=[0.0], price=[0.0])},
+        "covariates[0].values",
+    ),
+    ("promoted", {"covariates": covariates(promo=[0.0] * 50_001)}, "covariates"),
+    ("promoted", {"covariates": covariates(promo=[]) * 101}, "covariates"),
     ("four-lags", {"sequence_data": [1.0, 2.0, 3.0]}, "sequence_data"),
     ("four-lags", {"sequence_data": [1e308, -1e308, 1e308, -1e308]}, "sequence_data"),
 ]
@@ -400,8 +444,14 @@ def test_documents_its_http_api(service: RunningService) -> None:
     assert post["parameters"][0]["name"] == "serve_multiplexed_model_id"
     properties = post["requestBody"]["content"]["application/json"]["schema"]["properties"]
     assert set(properties) == {field.name for field in ForecastRequest.DESCRIPTOR.fields}
-    answer = document["components"]["schemas"]["AnswerBody"]["properties"]
-    assert set(answer) == {field.name for field in ForecastResponse.DESCRIPTOR.fields}
+    covariate = properties["covariates"]["items"]["properties"]
+    assert set(covariate) == {field.name for field in Covariate.DESCRIPTOR.fields}
+    schemas = document["components"]["schemas"]
+    assert set(schemas["AnswerBody"]["properties"]) == {
+        field.name for field in ForecastResponse.DESCRIPTOR.fields
+    }
+    references = set(re.findall(r'"\$ref": "([^"]*)"', json.dumps(document)))
+    assert references <= {f"#/components/schemas/{name}" for name in schemas}
 
 
 # --- what an operator sees ---
