@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "loading": VALUES | {"artefact", "customer", "store", "telemetry"},
     "covariates": VALUES | {"models"},
     "forecasting": VALUES | {"covariates", "models"},
-    "fit": VALUES | {"artefact", "customer", "forecasting", "models", "store"},
+    "fit": VALUES | {"artefact", "customer", "forecasting", "models", "signing", "store"},
     "convert": VALUES | {"artefact", "fit", "forecasting", "models", "store"},
     "demo": VALUES | {"artefact", "fit", "models", "store"},
     # The doors.
@@ -78,12 +78,13 @@ MAY_USE: dict[str, set[str]] = {
     "onnx": {"models"},
     "onnxruntime": {"models"},
     "sklearn": {"convert"},
-    "safetensors": {"artefact"},
+    "cryptography": {"signing"},
     "typer": {"cli"},
 }
 """For each library that belongs to some rooms only: those rooms."""
 
 HEAVY = {
+    "cryptography",
     "lightgbm",
     "matplotlib",
     "onnx",
