@@ -115,10 +115,10 @@ class ModelMetadata:
     """The forecaster's name: `trend`, `seasonal_naive`, `theta`, `ets`, `linear`."""
 
     model_version: int
-    """Counted from 1 within a customer."""
+    """Counted from 1 within a customer; 0 for a pickle that is in no artefact."""
 
     horizon: int
-    """Steps that the model was fitted for; the default of a request."""
+    """Steps that the model was fitted for; the default of a request. 0 where only the model knows: a pickle's."""
 
     min_length: int
     """Observations that a non-empty sequence must hold at least."""
