@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,9 @@ from forecast_grpc.cli._common import CommandFailed, ExitCode
 
 _OBJECTS_BYTES = 256 * 2**20
 """Memory for what is on its way to processes: ample, where Ray's default is a third of the machine's."""
+
+_CONNECT_TIMEOUT_S = 10.0
+"""How long a cluster's head node may take to accept a connection."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -53,6 +57,7 @@ def _connect(address: str | None, processes: int | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         if address is not None:
+            _require_listener(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             return
         ray.init(
@@ -63,10 +68,17 @@ def _connect(address: str | None, processes: int | None) -> None:
             logging_level=logging.ERROR,
             object_store_memory=_OBJECTS_BYTES,
         )
-    except (ConnectionError, RuntimeError, ValueError) as exc:
+    except (OSError, RuntimeError, ValueError) as exc:
         reason = (str(exc).strip().splitlines() or ["no reason given"])[0]
         where = f"at {address}" if address else "to be started here"
         raise CommandFailed(f"There is no Ray cluster {where}: {reason}", ExitCode.UNAVAILABLE) from exc
+
+
+def _require_listener(address: str) -> None:
+    """Raises OSError where nothing listens at HOST:PORT: Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S).close()
 
 
 def _keep_quiet() -> None:

@@ -166,7 +166,7 @@ def _fitting(
     table: "Table", job: "FitJob", processes: int | None, ray_address: str | None
 ) -> "Iterator[Iterator[FitOutcome]]":
     """The outcomes as they come, in this process where they are few, by Ray where they are many."""
-    from forecast_grpc.fit import fit_on_ray, fit_table
+    from forecast_grpc.fit import ClusterError, fit_on_ray, fit_table
 
     alone = ray_address is None and (processes == 1 or (processes is None and len(table) < _FEW))
     with progress() as bar:
@@ -178,7 +178,10 @@ def _fitting(
 
         with connected(ray_address, processes or os.cpu_count()) as cores:
             bar.update(task, description="Fitting")
-            yield _counted(fit_on_ray(table, job, processes=processes or cores), bar, task)
+            try:
+                yield _counted(fit_on_ray(table, job, processes=processes or cores), bar, task)
+            except ClusterError as exc:
+                raise CommandFailed(_sentence(str(exc))) from exc
 
 
 def _counted(outcomes: "Iterator[FitOutcome]", bar: "Progress", task: "TaskID") -> "Iterator[FitOutcome]":

@@ -18,13 +18,14 @@ from forecast_grpc.fit.batch import FitOutcome, Status, fit_table
 from forecast_grpc.fit.cluster import fit_on_ray
 from forecast_grpc.fit.fitting import AUTO, FAMILY_CHOICES, FittedModel, fit_series
 from forecast_grpc.fit.job import FitJob
-from forecast_grpc.fit.problems import SeriesError, TableError
+from forecast_grpc.fit.problems import ClusterError, SeriesError, TableError
 from forecast_grpc.fit.series import Series
 from forecast_grpc.fit.table import Table, read_table
 
 __all__ = [
     "AUTO",
     "FAMILY_CHOICES",
+    "ClusterError",
     "FitJob",
     "FitOutcome",
     "FittedModel",

@@ -14,6 +14,7 @@ from forecast_grpc.errors import StoreUnavailable
 from forecast_grpc.fit.batch import FitOutcome, Status, fit_part
 from forecast_grpc.fit.job import FitJob
 from forecast_grpc.fit.parts import part_of, parts
+from forecast_grpc.fit.problems import ClusterError
 from forecast_grpc.fit.table import Table
 
 _LARGEST = 100  # Customers in a part: Ray's cost for it, some milliseconds, is shared by as many.
@@ -26,7 +27,8 @@ def fit_on_ray(table: Table, job: FitJob, *, processes: int) -> Iterator[FitOutc
 
     Each node needs forecast-grpc, and `job.store` must mean the same store there. A part whose process dies is
     tried again; where it dies again, each customer alone, so that only the one who is to blame gets no model. What
-    it had published by then stays, and is published once more with `job.again` only.
+    it had published by then stays, and is published once more with `job.again` only. Raises StoreUnavailable, and
+    ClusterError where the processes cannot run this code.
     """
     size = max(1, min(_LARGEST, len(table) // (processes * _SHARES)))
     line: deque[_Sent] = deque()
@@ -61,7 +63,10 @@ def _outcomes(sent: _Sent, table: Table, job: FitJob) -> Iterator[FitOutcome]:
     try:
         yield from ray.get(sent.outcomes)
     except RayTaskError as exc:
-        raise exc.cause from exc
+        if isinstance(exc.cause, StoreUnavailable):
+            raise exc.cause from exc
+        last = str(exc).strip().splitlines()[-1].strip()
+        raise ClusterError(f"the cluster's processes cannot fit, do they have this release? {last}") from exc
     except RayError as exc:
         if len(sent.customers) == 1:
             error = f"the process that fitted it ended: {type(exc).__name__}"

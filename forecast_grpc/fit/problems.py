@@ -7,3 +7,7 @@ class TableError(ValueError):
 
 class SeriesError(ValueError):
     """One customer's history cannot be fitted. The message is one sentence for a person."""
+
+
+class ClusterError(RuntimeError):
+    """A Ray cluster cannot fit what it was given. The message is one sentence for a person."""

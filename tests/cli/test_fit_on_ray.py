@@ -1,5 +1,6 @@
 """`forecast-grpc fit` with the processes of a Ray cluster: killed, interrupted, and its store taken away."""
 
+import json
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ from pyarrow import parquet
 from forecast_grpc.artefact import decode
 from forecast_grpc.fit import fit_series, read_table
 from forecast_grpc.store import FolderStore
+from tests.deploy.ray_cluster import ray_cluster
 from tests.service import COMMAND, eventually, stop
 
 CUSTOMERS = 2_000
@@ -128,6 +130,53 @@ def require_same(file: Path, folder: Path) -> None:
         assert there.metadata.accuracy == here.metadata.accuracy
         for name, values in here.forecaster.arrays().items():
             assert there.forecaster.arrays()[name].tolist() == values.tolist()
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """The command, run to its end in a folder: Ray lets its processes import what lies there."""
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_fitting_on_a_cluster_that_is_there(tmp_path: Path) -> None:
+    """On a cluster that asks for a token its nodes fit, and go on running; without the package, one sentence."""
+    file, store = tmp_path / "few.csv", tmp_path / "store"
+    rows = [f"shop-{shop},{day},{(7 * shop + day * day) % 23}" for shop in range(6) for day in range(30)]
+    file.write_text("\n".join(["shop,day,sold", *rows]))
+    with ray_cluster() as cluster:
+        started = (cluster.folder / "start.log").read_text("utf-8")
+        (address,) = set(re.findall(r"--address='(\S+)'", started))
+        command = [
+            COMMAND,
+            "fit",
+            str(file),
+            "--family",
+            "trend",
+            "--store",
+            str(store),
+            "--ray-address",
+            address,
+        ]
+        package, aside = cluster.folder / "package", cluster.folder / "aside"
+        package.rename(aside)
+        done = run(command, tmp_path, cluster.environment)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "Error: The cluster's processes cannot fit, do they have this release?" in done.stderr
+        assert "Traceback" not in done.stderr
+        aside.rename(package)
+        for status in ("published", "unchanged"):
+            done = run([*command, "--json"], tmp_path, cluster.environment)
+            assert done.returncode == 0, done.stderr
+            assert [json.loads(line)["status"] for line in done.stdout.splitlines()] == [status] * 6
+
+
+def test_a_cluster_that_is_not_there(file: Path, tmp_path: Path) -> None:
+    """One sentence, and the code of what may succeed later."""
+    command = [COMMAND, "fit", str(file), "--store", str(tmp_path / "store"), "--ray-address", "127.0.0.1:1"]
+    done = run(command, tmp_path, dict(os.environ))
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr.splitlines()[-1].startswith("Error: There is no Ray cluster at 127.0.0.1:1")
 
 
 def test_an_interrupted_fit_leaves_no_process_behind(file: Path, tmp_path: Path) -> None:
