@@ -88,9 +88,9 @@ def republish(data: bytes, customer_id: str, model_version: int, key: "SigningKe
     text = {**parts.metadata, "model_version": str(model_version)}
     if key is not None:
         return join({**text, CUSTOMER_ID: customer_id}, parts.arrays, key.sign)
+    owner, signed_version = text.pop(CUSTOMER_ID, None), parts.metadata["model_version"]
     if SIGNATURE not in text:
         return join(text, parts.arrays)
-    owner, signed_version = text.get(CUSTOMER_ID), parts.metadata["model_version"]
     if (owner, signed_version) != (customer_id, str(model_version)):
         what = f"The artefact is signed as version {signed_version} of {owner}"
         place = f"version {model_version} of {customer_id}"

@@ -162,6 +162,13 @@ def test_republishing_signs_anew_or_refuses() -> None:
         artefact.republish(SIGNED, "alpha", 4)
 
 
+def test_a_name_without_a_signature_does_not_stay() -> None:
+    """An artefact whose signature was taken out is nobody's: published for another customer it is that one's."""
+    stripped = changed(SIGNED, lambda header: header["__metadata__"].pop(SIGNATURE))
+    assert "another customer" in refusal(stripped, "beta", trust=Trust())
+    assert artefact.decode(artefact.republish(stripped, "beta", 1), "beta", 1).metadata.model_version == 1
+
+
 def test_a_rollback_to_a_signed_version_is_served(tmp_path: Path) -> None:
     """The active artefact may be any version that was signed: that is what a rollback is, and what a replay is."""
     store = FolderStore(tmp_path)
