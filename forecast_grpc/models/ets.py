@@ -13,7 +13,7 @@ from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 SEASONS = 4
 """Seasons at the end of a window that tell where in the season it ends."""
 
-MEMORY = 400
+MEMORY = 200
 """Observations of a window that the recursion runs over at most: older ones have no weight left."""
 
 SMALLEST_FACTOR, LARGEST_FACTOR = 1e-6, 1e6

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from forecast_grpc.domain import FloatArray
 from forecast_grpc.models import Ets
+from forecast_grpc.models.ets import MEMORY
 from tests.models.examples import residuals, season, series
 
 TRAINED = 120
@@ -130,8 +131,11 @@ def test_a_cut_window_keeps_its_place() -> None:
     """A window longer than what is looked at gives what its end gives, with and without its position."""
     model = ets()
     window = series(900)
-    assert model.forecast(window, 5, 5_001).tolist() == model.forecast(window[-400:], 5, 5_501).tolist()
-    assert model.forecast(window, 5).tolist() == model.forecast(window[-400:], 5).tolist()
+    assert (
+        model.forecast(window, 5, 5_001).tolist()
+        == model.forecast(window[-MEMORY:], 5, 5_901 - MEMORY).tolist()
+    )
+    assert model.forecast(window, 5).tolist() == model.forecast(window[-MEMORY:], 5).tolist()
 
 
 MULTIPLICATIVE = ets(pattern=FACTORS, multiplicative=True, trend=0.0)
