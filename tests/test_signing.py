@@ -12,6 +12,8 @@ import pytest
 import safetensors.numpy
 
 from forecast_grpc import artefact
+from forecast_grpc.app import _trust as trust_of
+from forecast_grpc.config import Settings
 from forecast_grpc.container import SIGNATURE
 from forecast_grpc.errors import ForecastError, ModelCorrupt
 from forecast_grpc.signing import SigningKey, verify
@@ -197,6 +199,18 @@ def test_what_is_no_private_key_is_refused(pem: bytes) -> None:
     """At once, not by the first signature."""
     with pytest.raises(ValueError, match="not the PEM file"):
         SigningKey(pem)
+
+
+def test_the_settings_say_what_is_trusted() -> None:
+    """A replica trusts what its operator has set, and by default neither pickles nor any key in particular."""
+    assert trust_of(Settings()) == Trust()
+    digest = "ab" * 32
+    settings = Settings.model_validate(
+        {"allow_pickles": True, "pickle_digests": digest, "trusted_keys": [KEY.public, OTHER.public]}
+    )
+    assert trust_of(settings) == Trust(
+        allow_pickles=True, pickle_digests=frozenset({digest}), public_keys=(KEY.public, OTHER.public)
+    )
 
 
 def test_nobody_loads_the_library_who_needs_no_signature() -> None:
