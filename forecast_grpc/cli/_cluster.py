@@ -9,13 +9,12 @@ import math
 import os
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 import psutil
@@ -32,6 +31,7 @@ from forecast_grpc.cli._endpoints import (
     free_port,
     require_free_port,
 )
+from forecast_grpc.cli._processes import Stopped, children, end, temporary_folder
 from forecast_grpc.config import Settings
 from forecast_grpc.names import APPLICATION_NAME
 from forecast_grpc.routing.haproxy import PORT_VARIABLES, haproxy_environment
@@ -45,40 +45,7 @@ SERVICERS = (
 READY_TIMEOUT_S = 60.0
 """How long the ingress may take to find the replicas once they are up, in seconds."""
 
-_LONGEST_TEMPORARY = 40
-"""Characters: Linux takes 107 for a socket, and Ray adds 67 to the folder's name."""
-
 _POLL_S = 0.05
-_NOTICE_S = 1.0
-
-STOP_TIMEOUT_S = 5.0
-"""How long processes have to end on their own before they are killed, in seconds."""
-
-
-class Stopped:
-    """Turns SIGINT and SIGTERM into KeyboardInterrupt, and remembers them.
-
-    An exception that a signal handler raises is lost where the interpreter is in a finaliser or a callback just
-    then; what was remembered is not.
-    """
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
-
-    def install(self) -> None:
-        """Handles both signals from now on, whatever handled them before."""
-        signal.signal(signal.SIGINT, self._handle)
-        signal.signal(signal.SIGTERM, self._handle)
-
-    def wait(self) -> NoReturn:
-        """Raises KeyboardInterrupt when a signal has come, or at once if one has."""
-        while not self._event.wait(_NOTICE_S):
-            pass
-        raise KeyboardInterrupt
-
-    def _handle(self, _number: int, _frame: object) -> None:
-        self._event.set()
-        raise KeyboardInterrupt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +86,14 @@ def running(
     for port in (endpoints.grpc_port, endpoints.http_port, endpoints.metrics_port):
         require_free_port(endpoints.host, port)
     with ExitStack() as stack:
-        temporary = _temporary()
+        temporary = temporary_folder()
         os.environ.setdefault("RAY_TMPDIR", temporary)
         folder = Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="forecast-grpc-", dir=temporary))
         )
         _set_environment(ingress, folder)
-        stopped, started = Stopped(), list[psutil.Process]()
-        stack.callback(_end, started)
+        stopped, started = Stopped(), set[psutil.Process]()
+        stack.callback(lambda: end(started | children()))
         try:
             # A shell that starts us in the background has SIGINT ignored.
             stopped.install()
@@ -143,14 +110,8 @@ def running(
             # A second Ctrl-C must not leave half of the processes behind.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             # While the raylet lives: what it started goes to another parent when it ends.
-            started += psutil.Process().children(recursive=True)
+            started |= children()
             progress("stopping")
-
-
-def _temporary() -> str:
-    """A folder for sockets, whose paths are limited."""
-    usual = tempfile.gettempdir()
-    return usual if len(usual) <= _LONGEST_TEMPORARY else "/tmp"  # noqa: S108 - what is made in it has modes
 
 
 def wait_until_serving(address: str, timeout_s: float) -> None:
@@ -252,12 +213,3 @@ def _logs() -> Path:
     # There is no public way to ask where the logs are, and Ray's types know of no node.
     node: Any = worker._global_node  # noqa: SLF001
     return Path(node.get_logs_dir_path()) / "serve"
-
-
-def _end(started: list[psutil.Process]) -> None:
-    """Ends every process that is still there of those that were started, by its id: some outlive the raylet."""
-    children = set(started) | set(psutil.Process().children(recursive=True))
-    _, alive = psutil.wait_procs(children, timeout=STOP_TIMEOUT_S)
-    for process in alive:
-        process.kill()
-    psutil.wait_procs(alive, timeout=STOP_TIMEOUT_S)

@@ -7,10 +7,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psutil
-
-from forecast_grpc.cli._cluster import STOP_TIMEOUT_S, Stopped
 from forecast_grpc.cli._common import CommandFailed, ExitCode
+from forecast_grpc.cli._processes import Stopped, children, end, temporary_folder
 
 _OBJECTS_BYTES = 256 * 2**20
 """Memory for what is on its way to processes: ample, where Ray's default is a third of the machine's."""
@@ -30,7 +28,7 @@ def connected(address: str | None, processes: int | None) -> Iterator[int]:
     """
     import ray
 
-    before, handlers = _children(), [signal.getsignal(each) for each in _SIGNALS]
+    before, handlers = children(), [signal.getsignal(each) for each in _SIGNALS]
     stopped = Stopped()
     try:
         stopped.install()
@@ -43,10 +41,9 @@ def connected(address: str | None, processes: int | None) -> Iterator[int]:
         # A second Ctrl-C must not leave half of the processes behind.
         for each in _SIGNALS:
             signal.signal(each, signal.SIG_IGN)
-        # While the raylet lives: what it started goes to another parent when it ends.
-        started = _children() - before
+        started = children() - before
         ray.shutdown()
-        _end(started | (_children() - before))
+        end(started | (children() - before))
         for each, handler in zip(_SIGNALS, handlers, strict=True):
             signal.signal(each, handler)
 
@@ -60,6 +57,7 @@ def _connect(address: str | None, processes: int | None) -> None:
             _require_listener(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             return
+        os.environ.setdefault("RAY_TMPDIR", temporary_folder())
         ray.init(
             address="local",
             num_cpus=processes,
@@ -87,15 +85,3 @@ def _keep_quiet() -> None:
 
     # There is no public way: log_to_driver is for what the processes themselves write.
     worker.print_to_stdstream = lambda *_, **__: None
-
-
-def _children() -> set[psutil.Process]:
-    return set(psutil.Process().children(recursive=True))
-
-
-def _end(started: set[psutil.Process]) -> None:
-    """Ends every process that is still there of those that were started, by its id: some outlive the raylet."""
-    _, alive = psutil.wait_procs(started, timeout=STOP_TIMEOUT_S)
-    for process in alive:
-        process.kill()
-    psutil.wait_procs(alive, timeout=STOP_TIMEOUT_S)
