@@ -57,7 +57,12 @@ def compose(settings: Settings, replica: str, get_model: GetModel) -> Engine:
         on_evict=lambda slot: telemetry.evicted(time.monotonic() - slot.used_at),
     )
     loader = ModelLoader(
-        store=open_store(settings.store, timeout_s=settings.store_timeout_s, pickles=settings.allow_pickles),
+        store=open_store(
+            settings.store,
+            timeout_s=settings.store_timeout_s,
+            pickles=settings.allow_pickles,
+            max_concurrent=settings.max_concurrent_loads + settings.max_concurrent_refreshes,
+        ),
         decode=partial(artefact.decode, trust=_trust(settings)),
         cache=cache,
         telemetry=telemetry,

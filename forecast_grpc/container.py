@@ -60,7 +60,7 @@ class Parts:
     """What it says of the model."""
 
     arrays: dict[str, StoredArray]
-    """The tensors by name, read-only views of the artefact's bytes."""
+    """The tensors by name, read-only views of the tensor bytes."""
 
     header: bytes
     """The header, as it stands in the file."""
@@ -80,8 +80,10 @@ def split(data: bytes) -> Parts:
         raise Unknown("format version")
     # Raises TypeError where one of them is no text.
     "".join(metadata.values())
-    _verify(header, memoryview(data)[start:], metadata)
-    return Parts(metadata, _views(tensors, data, start), header)
+    # A copy: what is in memory for long should not keep the header, mostly longer than the tensors, with it.
+    payload = data[start:]
+    _verify(header, payload, metadata)
+    return Parts(metadata, _views(tensors, payload), header)
 
 
 def join(
@@ -131,7 +133,7 @@ def _without(header: bytes, value: str, empty: str) -> bytes:
     return header.replace(value.encode(), empty.encode(), 1)
 
 
-def _verify(header: bytes, payload: memoryview, metadata: Mapping[str, str]) -> None:
+def _verify(header: bytes, payload: bytes, metadata: Mapping[str, str]) -> None:
     if sha256(payload).hexdigest() != metadata["sha256"]:
         raise ValueError("the tensors do not match their digest")
     digest = metadata.get(_HEADER_DIGEST)
@@ -139,17 +141,17 @@ def _verify(header: bytes, payload: memoryview, metadata: Mapping[str, str]) -> 
         raise ValueError("the header does not match its digest")
 
 
-def _views(tensors: Mapping[str, Any], data: bytes, start: int) -> dict[str, StoredArray]:
-    """The arrays, which fill the bytes from `start` on without a gap or an overlap."""
+def _views(tensors: Mapping[str, Any], payload: bytes) -> dict[str, StoredArray]:
+    """The arrays, which fill the bytes without a gap or an overlap."""
     views: dict[str, StoredArray] = {}
-    place = start
+    place = 0
     for name, tensor in sorted(tensors.items(), key=_offsets):
         begin, end = tensor["data_offsets"]
-        views[name] = view = np.ndarray(tensor["shape"], _DTYPES[tensor["dtype"]], data, start + begin)
-        if start + begin != place or end - begin != view.nbytes:
+        views[name] = view = np.ndarray(tensor["shape"], _DTYPES[tensor["dtype"]], payload, begin)
+        if begin != place or end - begin != view.nbytes:
             raise ValueError(f"the tensor {name} leaves a gap, overlaps another, or has another size")
         place += view.nbytes
-    if place != len(data):
+    if place != len(payload):
         raise ValueError("bytes follow the last tensor")
     return views
 

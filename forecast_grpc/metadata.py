@@ -1,8 +1,10 @@
 """What an artefact says of its model: values <-> the texts of the metadata, each checked."""
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from sys import intern
 
 from forecast_grpc.container import FORMAT_VERSION
 from forecast_grpc.domain import ModelMetadata
@@ -12,6 +14,37 @@ from forecast_grpc.timeline import time_after
 _ACCURACY = "accuracy."
 _KIND = len(_ACCURACY)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Accuracy(Mapping[str, float]):
+    """Errors by name, in a fifth of a dict's room: a replica holds one for each of its models, and reads few."""
+
+    __slots__ = ("_names", "_values")
+
+    def __init__(self, names: tuple[str, ...], values: "array[float]") -> None:
+        self._names = _same(names)
+        self._values = values
+
+    def __getitem__(self, name: str) -> float:
+        try:
+            return self._values[self._names.index(name)]
+        except ValueError:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+@lru_cache(maxsize=256)
+def _same(names: tuple[str, ...]) -> tuple[str, ...]:
+    """One object for all equal ones: most models were measured by the same errors."""
+    return names
 
 
 def to_text(metadata: ModelMetadata) -> dict[str, str]:
@@ -41,20 +74,25 @@ def from_text(text: Mapping[str, str]) -> ModelMetadata:
     if "frequency" in text:
         # To be found out now, not by the first request that names a time.
         _check_step(text["frequency"], text.get("time_zone", "UTC"))
+    frequency = text.get("frequency")
+    accuracy = [key for key in text if key[:_KIND] == _ACCURACY]
     return ModelMetadata(
-        family=text["family"],
+        # Interned: what is the same for thousands of models is in memory once.
+        family=intern(text["family"]),
         model_version=_count(text["model_version"]),
         # How far a pickle forecasts it knows itself.
         horizon=0 if text["family"] == PICKLE else _count(text["horizon"]),
         min_length=_count(text["min_length"]),
         season_length=_count(text.get("season_length", "1")),
-        frequency=text.get("frequency"),
-        time_zone=text.get("time_zone", "UTC"),
+        frequency=None if frequency is None else intern(frequency),
+        time_zone=intern(text.get("time_zone", "UTC")),
         sha256=text["sha256"],
         trained_time=None if trained_time is None else _utc(trained_time),
         state_time=text.get("state_time"),
         fit_digest=text.get("fit_digest", ""),
-        accuracy={key[_KIND:]: float(value) for key, value in text.items() if key[:_KIND] == _ACCURACY},
+        accuracy=_Accuracy(
+            tuple([key[_KIND:] for key in accuracy]), array("d", [float(text[key]) for key in accuracy])
+        ),
         covariates=tuple(text["covariates"].split("\n")) if "covariates" in text else (),
     )
 

@@ -25,8 +25,9 @@ the traffic, since whoever comes often is seldom missed."""
 
 _BURST_S = 1.0  # Exchanges of so many seconds may come at once.
 
-_arriving: ContextVar[ModelSlot] = ContextVar("arriving_model")
-"""The loaded model that the multiplexer is about to be given."""
+_arriving: ContextVar[list[ModelSlot]] = ContextVar("arriving_model")
+"""The loaded model that the multiplexer is about to be given, in a box that is emptied: contexts are copied, and
+the copy that Ray's own task makes lives as long as the replica."""
 
 
 class HotModel:
@@ -113,7 +114,7 @@ class HotSet:
 
     def admit(self, customer_id: str) -> HotModel:
         """The body of the `@serve.multiplexed` loader: the lease on the customer's model, loaded by now."""
-        slot = _arriving.get()
+        (slot,) = _arriving.get()
         assert slot.key == (customer_id, None)  # noqa: S101 - set by `_touch`, the only caller of the loader
         self._cache.promote(slot)
         if not self._muted:
@@ -129,5 +130,9 @@ class HotSet:
 
     async def _touch(self, slot: ModelSlot) -> None:
         """Makes the slot the multiplexer's most recently used one, or hands it over if it is not held yet."""
-        _arriving.set(slot)
-        await self._get_model(slot.key[0])
+        box = [slot]
+        _arriving.set(box)
+        try:
+            await self._get_model(slot.key[0])
+        finally:
+            box.clear()

@@ -15,7 +15,9 @@ COMMAND_TIMEOUT_S = 10.0
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
 
-def open_store(url: str, *, timeout_s: float = COMMAND_TIMEOUT_S, pickles: bool = False) -> ModelStore:
+def open_store(
+    url: str, *, timeout_s: float = COMMAND_TIMEOUT_S, pickles: bool = False, max_concurrent: int = 8
+) -> ModelStore:
     """The store at `url`, which is one of these.
 
     - A folder's path, absolute or relative, `~` allowed, or `file:///path`.
@@ -23,8 +25,8 @@ def open_store(url: str, *, timeout_s: float = COMMAND_TIMEOUT_S, pickles: bool 
       docs/stores.md. Each call to it ends within `timeout_s` seconds, retries included.
 
     With `pickles` the store also hands out the bytes of a customer's `model.pkl`, where that is all there is; it
-    loads none of them. Touches nothing yet: `check` says whether the store is there. Raises ValueError where no
-    store can be meant.
+    loads none of them. A folder is read by up to `max_concurrent` threads at the same time. Touches nothing yet:
+    `check` says whether the store is there. Raises ValueError where no store can be meant.
     """
     found = _SCHEME.match(url)
     scheme, rest = (found[1].lower(), url[found.end() :]) if found else ("file", url)
@@ -37,7 +39,7 @@ def open_store(url: str, *, timeout_s: float = COMMAND_TIMEOUT_S, pickles: bool 
         )
     if not rest or "\0" in rest:
         raise ValueError("The store is named by the path of a folder, or by the address of a bucket.")
-    return FolderStore(Path(rest).expanduser(), pickles=pickles)
+    return FolderStore(Path(rest).expanduser(), pickles=pickles, max_concurrent=max_concurrent)
 
 
 def _object_store(where: address.StoreAddress, timeout_s: float, *, pickles: bool) -> ModelStore:

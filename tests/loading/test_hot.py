@@ -3,13 +3,14 @@
 import asyncio
 import gc
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray import serve
-from ray.serve import context
+from ray.serve import context, multiplex
 
 from forecast_grpc.domain import CacheTier
 from forecast_grpc.errors import ModelNotFound
@@ -42,10 +43,24 @@ class Hot:
         return getattr(self._function.__wrapped__, "__serve_multiplex_wrapper")
 
 
+@contextmanager
+def inside_a_replica() -> Iterator[None]:
+    """What the multiplexer asks of the replica that it runs in; without a controller, which it would start."""
+    ray_multiplex: Any = multiplex
+    before = context._INTERNAL_REPLICA_CONTEXT, ray_multiplex._get_global_client
+    replica: Any = SimpleNamespace(app_name="a", deployment="d", replica_id="r", replica_tag="r")
+    controller: Any = SimpleNamespace(record_request_routing_info=lambda _info: None)
+    context._INTERNAL_REPLICA_CONTEXT = replica
+    ray_multiplex._get_global_client = lambda: controller
+    try:
+        yield
+    finally:
+        context._INTERNAL_REPLICA_CONTEXT, ray_multiplex._get_global_client = before
+
+
 @pytest.fixture
 async def make_hot() -> AsyncIterator[MakeHot]:
     """Makes a hot set of a given size."""
-    before = context._INTERNAL_REPLICA_CONTEXT
     made: list[Hot] = []
 
     async def make(bench: Bench, limit: int) -> Hot:
@@ -53,13 +68,10 @@ async def make_hot() -> AsyncIterator[MakeHot]:
         made.append(hot)
         return hot
 
-    # What the multiplexer asks of the replica that it runs in.
-    inside: Any = SimpleNamespace(app_name="a", deployment="d", replica_id="r", replica_tag="r")
-    context._INTERNAL_REPLICA_CONTEXT = inside
-    yield make
-    context._INTERNAL_REPLICA_CONTEXT = before
-    for hot in made:
-        await hot.multiplexer.metrics_pusher.graceful_shutdown()
+    with inside_a_replica():
+        yield make
+        for hot in made:
+            await hot.multiplexer.metrics_pusher.graceful_shutdown()
 
 
 async def tiers(hot: Hot, *customers: str) -> list[CacheTier]:

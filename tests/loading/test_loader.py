@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,9 @@ from forecast_grpc.errors import (
     Overloaded,
     StoreUnavailable,
 )
+from forecast_grpc.store import Fetched, FolderStore
 from tests.loading.conftest import Bench, MakeBench
+from tests.stores import publisher, trend
 
 
 async def settled(bench: Bench) -> None:
@@ -254,3 +258,20 @@ async def test_a_pinned_version_stays_what_it_is(make_bench: MakeBench) -> None:
     assert bench.loader.lookup("a", 1) is pinned
     await settled(bench)
     assert bench.store.fetches == ["a", "a"]
+
+
+async def test_a_slow_folder_is_read_by_as_many_threads_as_it_was_given(tmp_path: Path) -> None:
+    """More reads at the same time than the event loop has threads for on two cores."""
+    meeting = threading.Barrier(24)
+
+    class SlowFolder(FolderStore):
+        """A folder whose reads wait until 24 of them are under way."""
+
+        def _fetch(self, customer_id: str, version: int | None, if_none_match: str | None) -> Fetched | None:
+            meeting.wait(timeout=30)
+            return super()._fetch(customer_id, version, if_none_match)
+
+    store = SlowFolder(tmp_path, max_concurrent=24)
+    FolderStore(tmp_path).publish("a", publisher(trend(1.0)))
+    fetched = await asyncio.gather(*(store.fetch("a") for _ in range(24)))
+    assert all(fetched)
