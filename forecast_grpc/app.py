@@ -15,6 +15,7 @@ from forecast_grpc.config import Settings
 from forecast_grpc.domain import RequestLimits
 from forecast_grpc.engine import Engine
 from forecast_grpc.loading import HotSet, LoadLimits, ModelCache, ModelLoader
+from forecast_grpc.models.graphs import SESSIONS
 from forecast_grpc.names import DEPLOYMENT_NAME
 from forecast_grpc.routing.haproxy import haproxy_enabled
 from forecast_grpc.routing.router import CUSTOMER_ROUTER
@@ -44,6 +45,7 @@ def app(settings: Settings) -> Application:
 
 def compose(settings: Settings, replica: str, get_model: GetModel) -> Engine:
     """Puts the parts of one replica together; runs in the replica."""
+    SESSIONS.limit(settings.max_onnx_bytes)
     telemetry = Telemetry(
         sink=RayMetrics(),
         log=log_writer(replica),
@@ -57,12 +59,7 @@ def compose(settings: Settings, replica: str, get_model: GetModel) -> Engine:
         on_evict=lambda slot: telemetry.evicted(time.monotonic() - slot.used_at),
     )
     loader = ModelLoader(
-        store=open_store(
-            settings.store,
-            timeout_s=settings.store_timeout_s,
-            pickles=settings.allow_pickles,
-            max_concurrent=settings.max_concurrent_loads + settings.max_concurrent_refreshes,
-        ),
+        store=open_store(settings.store, timeout_s=settings.store_timeout_s, pickles=settings.allow_pickles),
         decode=partial(artefact.decode, trust=_trust(settings)),
         cache=cache,
         telemetry=telemetry,

@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     max_warm_bytes: int = Field(default=256 * 2**20, ge=0)
     """Bytes of decoded models that a replica keeps beside the hot ones."""
 
+    max_onnx_bytes: int = Field(default=512 * 2**20, ge=0)
+    """Bytes of ONNX sessions that a replica keeps open, for hot and warm models together; a model whose session
+    was closed opens another when it is asked."""
+
     prewarm: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
     """Customers to load before a replica takes traffic, separated by commas."""
 

@@ -17,6 +17,7 @@ from forecast_grpc.demo import series
 from forecast_grpc.fit import fit_series
 from forecast_grpc.store import FolderStore
 from tests.documents import ROOT, Command, blocks, commands, matches, pages
+from tests.models.examples import graph
 from tests.service import RunningService, eventually
 
 GUIDES = {ROOT / name for name in ("README.md", "docs/operating.md", "docs/errors.md", "docs/grpcurl.md")}
@@ -167,10 +168,11 @@ def run(
 
 
 def furnish(work: Path, service: RunningService) -> None:
-    """What a user has at hand: the checkout's folders, an artefact, a table of histories."""
+    """What a user has at hand: the checkout's folders, an artefact, a graph, a table of histories."""
     for name in ("forecast_grpc", "protos", "clients", "service.yaml"):
         (work / name).symlink_to(ROOT / name)
     shutil.copy(service.store / "customer_123" / "model.safetensors", work)
+    (work / "model.onnx").write_bytes(graph())
     rows = [
         f"{customer},{step},{10 + step % 18 + step / 9}" for customer in ("a", "b") for step in range(180)
     ]

@@ -30,7 +30,9 @@ def test_the_first_steps_do_not_depend_on_how_many_follow(model: Forecaster, hor
     assert model.forecast(window, horizon).tolist() == model.forecast(window, 300)[:horizon].tolist()
 
 
-@pytest.mark.parametrize("model", [model for name, model in MODELS.items() if name not in {"dynamic_theta", "ets"}])
+@pytest.mark.parametrize(
+    "model", [model for name, model in MODELS.items() if name not in {"dynamic_theta", "ets"}]
+)
 def test_the_tail_stands_for_the_whole_series(model: Forecaster) -> None:
     """Of a longer window only its end, as long as the tail, is looked at: an empty request needs no more.
 
