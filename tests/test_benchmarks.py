@@ -2,19 +2,22 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import contextmanager
+from pathlib import Path
 
 import grpc
 import psutil
 import pytest
 
-from benchmarks import h2load
+from benchmarks import fitting, h2load
 from benchmarks.processes import TargetFailedError, free_ports, running
 from benchmarks.throughput import Measurement, ratio
 from benchmarks.workload import CUSTOMER_ID, FORECAST
+from forecast_grpc.fit import read_table
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceServicer, add_ForecastServiceServicer_to_server
 
@@ -120,3 +123,24 @@ def test_a_ratio_pairs_what_ran_together() -> None:
 
     results = {"ours": measured(60, 600, 600), "theirs": measured(10, 100, 100)}
     assert ratio(results, "ours", "theirs") == pytest.approx(6.0)
+
+
+def test_a_table_of_many_customers_is_one_that_fit_reads(tmp_path: Path) -> None:
+    """As many as asked for, in one file, each with a history of its own by the day."""
+    fitting.write_table(tmp_path / "sales.parquet", 1_002)
+    table = read_table(tmp_path / "sales.parquet")
+    assert (len(table), table.frequency, table.values.size) == (1_002, "P1D", 1_002 * fitting.DAYS)
+    first, last = table.series("customer-000000").values, table.series("customer-001001").values
+    assert first.size == last.size == fitting.DAYS
+    assert (first != last).any()
+
+
+def test_what_a_command_and_its_children_take_is_counted() -> None:
+    """Processor time and memory of a child count, and a command that fails has no figures."""
+    child = "held = bytearray(200 * 2**20); held[::4096] = b'x' * len(held[::4096]); sum(range(40_000_000))"
+    command = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
+    run = fitting.measured("busy", [sys.executable, "-c", command])
+    assert run.peak_mib > 200 > run.driver_mib > 1
+    assert 0.1 < run.cpu_s < 2 * run.seconds + 1
+    with pytest.raises(subprocess.CalledProcessError):
+        fitting.measured("wrong", [sys.executable, "-c", "raise SystemExit(3)"])
