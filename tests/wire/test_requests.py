@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -281,9 +282,11 @@ def test_what_is_no_covariate_is_refused(covariates: str, field: str) -> None:
 
 def test_more_numbers_than_any_request_holds_are_not_parsed() -> None:
     """A body within the bytes of the largest request, of numbers of one digit."""
-    body = b'{"sequence_data": [' + b"1," * (LIMITS.max_commas + 1) + b"1]}"
-    assert len(body) < LIMITS.max_body_bytes
-    assert outcome(query_from_json, body) == "body"
+    limits = replace(LIMITS, max_sequence_length=40_000)
+    body = b'{"sequence_data": [' + b"1," * (limits.max_commas + 1) + b"1]}"
+    assert len(body) < limits.max_body_bytes
+    with pytest.raises(RequestInvalid, match="body: may hold 40063 numbers at most"):
+        query_from_json(body, limits)
 
 
 def test_the_largest_request_fits_into_a_body() -> None:
