@@ -10,6 +10,7 @@ from collections.abc import Set as AbstractSet
 
 from forecast_grpc.domain import CacheTier, ServedModel
 from forecast_grpc.loading.rings import Marks, ModelKey, ModelSlot, Ring
+from forecast_grpc.records import LoadCause
 
 MAX_USES = 3
 """Up to how many uses of a model are told apart."""
@@ -83,6 +84,11 @@ class ModelCache:
             slot.uses += 1
         return slot
 
+    def peek(self, key: ModelKey) -> ModelSlot | None:
+        """As `get`, without using it."""
+        slot = self._slots.get(key)
+        return None if slot is None or slot.gone else slot
+
     def was_dropped(self, key: ModelKey) -> bool:
         """Whether this model was in memory not long ago, and dropped for lack of room."""
         return key in self._dropped
@@ -95,18 +101,26 @@ class ModelCache:
         """
         held = self._slots.get(slot.key)
         if held is not None and held.ring is self._hot:
-            self.replace(held, slot.model, slot.etag, slot.checked_at)
+            self.replace(held, slot.model, slot.etag, slot.checked_at, slot.loaded_for)
             return held
         if held is not None:
             self._drop(held)
         self._keep_warm(slot, seen=slot.key in self._dropped)
         return slot
 
-    def replace(self, slot: ModelSlot, model: ServedModel, etag: str, checked_at: float) -> None:
+    def replace(
+        self,
+        slot: ModelSlot,
+        model: ServedModel,
+        etag: str,
+        checked_at: float,
+        loaded_for: LoadCause = LoadCause.REFRESH,
+    ) -> None:
         """Puts a newer model into a slot; requests in flight finish with the one that they have."""
         if slot.ring is not None:
             slot.ring.nbytes += model.nbytes - slot.model.nbytes
         slot.model, slot.etag, slot.checked_at, slot.refused_etag = model, etag, checked_at, ""
+        slot.loaded_at, slot.loaded_for = checked_at, loaded_for
         slot.stale = slot.gone = False
         self._shrink()
 

@@ -39,6 +39,7 @@ class Refresher:
         self._waiting: deque[ModelSlot] = deque()
         # The event loop keeps only weak references to tasks; a check must not be collected half-way.
         self._workers: set[asyncio.Task[None]] = set()
+        self._now = asyncio.Lock()
 
     @property
     def in_flight(self) -> int:
@@ -56,6 +57,13 @@ class Refresher:
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
 
+    async def check_now(self, slot: ModelSlot) -> None:
+        """Checks a slot at once, and whatever check of it is under way has no say any more: it may know less."""
+        # One after the other: of two answers the later one counts.
+        async with self._now:
+            if slot.ring is not None:
+                await self._check(slot, overriding=True)
+
     async def _work(self) -> None:
         while self._waiting:
             slot = self._waiting.popleft()
@@ -66,11 +74,13 @@ class Refresher:
             finally:
                 slot.refreshing = False
 
-    async def _check(self, slot: ModelSlot) -> None:
+    async def _check(self, slot: ModelSlot, *, overriding: bool = False) -> None:
         """Checks one model. Whatever goes wrong, what is in memory goes on serving."""
+        checked_at = slot.checked_at
         try:
             fetched = await self._fetcher.fetch(slot.key, slot.refused_etag or slot.etag)
-            self._take(slot, fetched)
+            if overriding or slot.checked_at == checked_at:
+                self._take(slot, fetched)
         except NotFound:
             self._cache.remove(slot)
             self._telemetry.refreshed(slot.key[0], "gone")

@@ -7,6 +7,7 @@ cancelled load. So nothing is handed to it before it is loaded: see `hot.py`.
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from forecast_grpc.domain import ServedModel
 from forecast_grpc.errors import DeadlineExceeded, ForecastError, Overloaded
@@ -19,7 +20,7 @@ from forecast_grpc.loading.freshness import Refresher
 from forecast_grpc.loading.limits import LoadLimits
 from forecast_grpc.loading.rings import ModelKey, ModelSlot
 from forecast_grpc.store import Fetched, ModelStore
-from forecast_grpc.telemetry import Telemetry
+from forecast_grpc.telemetry import Telemetry, loading_for
 
 Decode = Callable[[bytes, str, int | None], ServedModel]
 """From the bytes of an artefact, its customer and the version asked for to a model; raises a ForecastError."""
@@ -95,6 +96,24 @@ class ModelLoader:
             self._telemetry.stale_serve()
         return slot
 
+    def peek(self, customer_id: str) -> ModelSlot | None:
+        """The active model as it is in memory, without using it; None where it is not."""
+        return self._cache.peek((customer_id, None))
+
+    async def refresh(self, customer_id: str) -> None:
+        """Compares the active model with the store as it is now, where it is in memory or on its way there.
+
+        The store is asked again even where a request or a check has just asked it: its answer may be older.
+        """
+        key = (customer_id, None)
+        self._failures.forget(key)
+        if key in self._flights:
+            with suppress(ForecastError):
+                await self.load(customer_id)
+        slot = self._cache.peek(key)
+        if slot is not None:
+            await self._refresher.check_now(slot)
+
     async def load(self, customer_id: str, version: int | None = None) -> ModelSlot:
         """The model, fetched from the store; shared with everyone who waits for the same one.
 
@@ -141,7 +160,8 @@ class ModelLoader:
         self._failures.forget(key)
         now = self._clock()
         self._telemetry.loaded(key[0], model, now - started)
-        slot = ModelSlot(key=key, model=model, etag=fetched.etag, checked_at=now, used_at=now)
+        slot = ModelSlot(key=key, model=model, etag=fetched.etag, checked_at=now, loaded_at=now, used_at=now)
+        slot.loaded_for = loading_for.get()
         return self._cache.put(slot)
 
     def _decoded(self, fetched: Fetched, key: ModelKey) -> ServedModel:

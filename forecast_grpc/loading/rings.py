@@ -4,6 +4,7 @@ from array import array
 from dataclasses import dataclass, field
 
 from forecast_grpc.domain import CacheTier, ServedModel
+from forecast_grpc.records import LoadCause
 
 ModelKey = tuple[str, int | None]
 """A customer, and the version where a request named one; None for the active version."""
@@ -29,6 +30,12 @@ class ModelSlot:
 
     checked_at: float
     """When the store last confirmed or replaced the model, or failed to, on the loader's clock, in seconds."""
+
+    loaded_at: float = 0.0
+    """When the model came from the store, on the loader's clock, in seconds."""
+
+    loaded_for: LoadCause = LoadCause.REQUEST
+    """What it was loaded for."""
 
     used_at: float = 0.0
     """When a request last looked for it, on the loader's clock, in seconds."""

@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 from forecast_grpc.domain import ServedModel
 from forecast_grpc.errors import ForecastError
+from forecast_grpc.records import LoadCause
+from forecast_grpc.telemetry.journal import Journal, loading_for
 
 FLUSH_INTERVAL_S = 1.0
 """How often the tallies and the log lines leave the replica, in seconds."""
@@ -76,6 +78,8 @@ class Telemetry:
         self._tallies: Tally[tuple[str, TagValues]] = Tally()
         self._durations: dict[tuple[str, TagValues], list[float]] = {}
         self._events: list[tuple[float, str, Facts]] = []
+        self.journal = Journal()
+        """What is remembered of single customers."""
 
     def request(
         self, *, protocol: str, code: str, reason: str, cache: str, duration_s: float, facts: Facts
@@ -133,6 +137,7 @@ class Telemetry:
     def load_failed(self, customer_id: str, error: ForecastError, duration_s: float) -> None:
         """Notes a load that came to nothing."""
         self._count_load(error.reason, duration_s)
+        self.journal.note(customer_id, error, loading_for.get(), self._wall_clock())
         self._event("model_load_failed", customer_id=customer_id, **_error_facts(error))
 
     def prewarm_failed(self, customer_id: str, exc: BaseException) -> None:
@@ -159,9 +164,23 @@ class Telemetry:
         What was `known` before is counted, and not logged again.
         """
         self._tallies["refreshes", (("outcome", outcome),)] += 1
+        if error is not None:
+            self.journal.note(customer_id, error, LoadCause.REFRESH, self._wall_clock())
         if not known:
             facts: Facts = {"customer_id": customer_id, "outcome": outcome, "model_version": version}
             self._event("model_refreshed", **facts, **(_error_facts(error) if error else {}))
+
+    def activated(
+        self, request_id: str, customer_id: str, version: int, previous_version: int | None
+    ) -> None:
+        """Notes a version that a caller has made the active one."""
+        self._event(
+            "model_activated",
+            request_id=request_id,
+            customer_id=customer_id,
+            model_version=version,
+            previous_version=previous_version,
+        )
 
     def failure(self, request_id: str, exc: BaseException) -> None:
         """Notes an error that nobody foresaw, with its traceback: what the caller does not get to see."""

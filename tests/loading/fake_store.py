@@ -23,6 +23,10 @@ class GatedStore(FolderStore):
         """The largest number of fetches that were ever under way."""
         self.failure: Exception | None = None
         """What fetches raise instead of an answer."""
+        self.keep_back = False
+        """Whether answers are read, and then kept back until their event in `kept` is set."""
+        self.kept: list[asyncio.Event] = []
+        """One for each answer that was kept back."""
 
     async def fetch(
         self, customer_id: str, *, version: int | None = None, if_none_match: str | None = None
@@ -38,6 +42,9 @@ class GatedStore(FolderStore):
             fetched = await super().fetch(customer_id, version=version, if_none_match=if_none_match)
             if fetched is not None:
                 self.sent.append(customer_id)
+            if self.keep_back:
+                self.kept.append(asyncio.Event())
+                await self.kept[-1].wait()
             return fetched
         finally:
             self.at_once -= 1
