@@ -11,15 +11,18 @@ from ray.serve.config import BackpressureConfig, RequestRouterConfig
 from ray.serve.schema import LoggingConfig
 
 from forecast_grpc import artefact
+from forecast_grpc.administration import Administration
 from forecast_grpc.config import Settings
 from forecast_grpc.domain import RequestLimits
 from forecast_grpc.engine import Engine
+from forecast_grpc.fleet import LocalModels, RayFleet
 from forecast_grpc.loading import HotSet, LoadLimits, ModelCache, ModelLoader
 from forecast_grpc.models.graphs import SESSIONS
 from forecast_grpc.names import DEPLOYMENT_NAME
+from forecast_grpc.registry import Registry
 from forecast_grpc.routing.haproxy import haproxy_enabled
 from forecast_grpc.routing.router import CUSTOMER_ROUTER
-from forecast_grpc.service import ForecastingService, GetModel
+from forecast_grpc.service import ForecastingService, GetModel, Parts
 from forecast_grpc.store import open_store
 from forecast_grpc.telemetry import TagValues, Telemetry
 from forecast_grpc.telemetry.ray_sink import RayMetrics, log_writer
@@ -43,7 +46,7 @@ def app(settings: Settings) -> Application:
     return application
 
 
-def compose(settings: Settings, replica: str, get_model: GetModel) -> Engine:
+def compose(settings: Settings, replica: str, get_model: GetModel) -> Parts:
     """Puts the parts of one replica together; runs in the replica."""
     SESSIONS.limit(settings.max_onnx_bytes)
     telemetry = Telemetry(
@@ -58,15 +61,32 @@ def compose(settings: Settings, replica: str, get_model: GetModel) -> Engine:
         pinned=frozenset(settings.pinned),
         on_evict=lambda slot: telemetry.evicted(time.monotonic() - slot.used_at),
     )
+    store = open_store(
+        settings.store,
+        timeout_s=settings.store_timeout_s,
+        pickles=settings.allow_pickles,
+        max_concurrent=settings.max_concurrent_loads + settings.max_concurrent_refreshes,
+    )
+    decode = partial(artefact.decode, trust=_trust(settings))
     loader = ModelLoader(
-        store=open_store(settings.store, timeout_s=settings.store_timeout_s, pickles=settings.allow_pickles),
-        decode=partial(artefact.decode, trust=_trust(settings)),
+        store=store,
+        decode=decode,
         cache=cache,
         telemetry=telemetry,
         limits=_load_limits(settings),
     )
     hot = HotSet(loader=loader, cache=cache, telemetry=telemetry, get_model=get_model)
-    return Engine(replica=replica, limits=_request_limits(settings), hot=hot, telemetry=telemetry)
+    return Parts(
+        engine=Engine(replica=replica, limits=_request_limits(settings), hot=hot, telemetry=telemetry),
+        models=Administration(
+            mode=settings.model_service,
+            registry=Registry(store, decode),
+            fleet=RayFleet(),
+            telemetry=telemetry,
+            limit_s=settings.request_timeout_s,
+        ),
+        local=LocalModels(replica=replica, loader=loader, journal=telemetry.journal),
+    )
 
 
 def _trust(settings: Settings) -> Trust:

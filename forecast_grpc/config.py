@@ -11,6 +11,8 @@ from platformdirs import user_data_path
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from forecast_grpc.records import ModelServiceMode
+
 
 def default_store() -> Path:
     """The folder of the demo store: what every command uses where no store is named."""
@@ -123,6 +125,10 @@ class Settings(BaseSettings):
     trusted_keys: Annotated[tuple[PublicKey, ...], NoDecode, BeforeValidator(_split)] = ()
     """Public keys, separated by commas: where there are any, only artefacts that one of them has signed are
     served. See docs/security.md."""
+
+    model_service: ModelServiceMode = ModelServiceMode.READ
+    """How much of ModelService is on: `all` of it, `read` for what changes nothing, `off` for none. `forecast-grpc
+    serve` has `all` where it listens on 127.0.0.1. See docs/operating.md."""
 
     log_requests: bool = True
     """Whether each request leaves its line in the log."""

@@ -7,30 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
+from forecast_grpc.call import Call
 from forecast_grpc.customer import require_customer_id
-from forecast_grpc.domain import Answer, CacheTier, ForecastQuery, ForecastResult, RequestLimits, ServedModel
+from forecast_grpc.domain import Answer, ForecastQuery, ForecastResult, RequestLimits, ServedModel
 from forecast_grpc.errors import ForecastError, InternalError
 from forecast_grpc.forecasting import answer
 from forecast_grpc.loading import HotSet
 from forecast_grpc.models.pickled import Pickled
-from forecast_grpc.telemetry import Facts, Telemetry
+from forecast_grpc.records import LoadCause
+from forecast_grpc.telemetry import Facts, Telemetry, loading_for
 
 _THREADS = ThreadPoolExecutor(32, thread_name_prefix="predict")
 """For models that are somebody else's code: apart from those that fetch models from a folder."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Call:
-    """One request on its way through a replica."""
-
-    protocol: str
-    """`grpc`, `http` or `handle`."""
-
-    request_id: str
-    """What the caller gets as `request_id`."""
-
-    tier: CacheTier | None = None
-    """Where the model was; None as long as none was reached."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +62,12 @@ class Engine:
 
     async def prewarm(self, customer_ids: tuple[str, ...]) -> None:
         """Loads customers before traffic comes. One that cannot be loaded is logged, and holds up nobody."""
-        acquiring = map(self.hot.acquire, customer_ids)
-        outcomes = await asyncio.gather(*acquiring, return_exceptions=True)
+        before = loading_for.set(LoadCause.START)
+        try:
+            acquiring = map(self.hot.acquire, customer_ids)
+            outcomes = await asyncio.gather(*acquiring, return_exceptions=True)
+        finally:
+            loading_for.reset(before)
         for customer_id, outcome in zip(customer_ids, outcomes, strict=True):
             if isinstance(outcome, BaseException):
                 self.telemetry.prewarm_failed(customer_id, outcome)

@@ -1,8 +1,8 @@
 """The Serve deployment: a short method an RPC, the HTTP door, and the multiplexed loader."""
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,19 +18,47 @@ from ray import serve
 from ray.serve.grpc_util import RayServegRPCContext
 
 from forecast_grpc import http, wire
+from forecast_grpc.administration import Administration
 from forecast_grpc.config import Settings
-from forecast_grpc.engine import Call, Engine
+from forecast_grpc.engine import Engine
 from forecast_grpc.errors import ForecastError
+from forecast_grpc.fleet import LocalModels
 from forecast_grpc.loading import HotModel
-from forecast_grpc.v1.forecast_pb2 import DESCRIPTOR, ForecastRequest, ForecastResponse
+from forecast_grpc.model_service import ModelService
+from forecast_grpc.v1 import forecast_pb2, model_pb2
+from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a replica is made of."""
+
+    engine: Engine
+    """Answers requests for forecasts."""
+
+    models: Administration
+    """Answers requests for models."""
+
+    local: LocalModels
+    """Answers other replicas."""
+
 
 GetModel = Callable[[str], Awaitable[HotModel]]
-Compose = Callable[[Settings, str, GetModel], Engine]
-"""From the settings, the replica's name and the multiplexed loader to an engine; see `app.compose`."""
+Compose = Callable[[Settings, str, GetModel], Parts]
+"""From the settings, the replica's name and the multiplexed loader to a replica's parts; see `app.compose`."""
 
 _SERVING = HealthCheckResponse(status=HealthCheckResponse.SERVING)
 _UNKNOWN = HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
-_SERVICES = frozenset({"", *(service.full_name for service in DESCRIPTOR.services_by_name.values())})
+_SERVICES = frozenset(
+    {
+        "",
+        *(
+            service.full_name
+            for file in (forecast_pb2.DESCRIPTOR, model_pb2.DESCRIPTOR)
+            for service in file.services_by_name.values()
+        ),
+    }
+)
 
 
 @serve.ingress()
@@ -38,13 +66,14 @@ class _Doors:
     """A deployment class with an HTTP door, which Ray asks for once the replica has been put together."""
 
     engine: Engine
+    models: Administration
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return http.build_app(self.engine)
+        return http.build_app(self.engine, self.models)
 
 
-class ForecastingService(_Doors):
-    """One replica: forecasts for every customer that is routed to it."""
+class ForecastingService(_Doors, ModelService):
+    """One replica: forecasts for every customer that is routed to it, and the model service."""
 
     async def __init__(self, settings: Settings, compose: Compose) -> None:  # type: ignore[misc]  # Ray awaits it
         """Puts the replica together and warms the customers that it was told to warm or to keep."""
@@ -55,7 +84,8 @@ class ForecastingService(_Doors):
             return self.engine.hot.admit(customer_id)
 
         replica = serve.get_replica_context().replica_id.unique_id
-        self.engine = compose(settings, replica, get_model)
+        parts = compose(settings, replica, get_model)
+        self.engine, self.models, self.local = parts.engine, parts.models, parts.local
         self._flushing = asyncio.create_task(self.engine.telemetry.run())
         await self.engine.prewarm(settings.pinned + settings.prewarm)
         await super().__init__()  # type: ignore[misc]  # what Ray's decorator made of `_Doors`
@@ -75,11 +105,7 @@ class ForecastingService(_Doors):
         call = self._call(grpc_context)
         decode = partial(wire.query_from_proto, request, self.engine.limits)
         outcome = await self.engine.forecast(call, serve.get_multiplexed_model_id(), decode)
-        if isinstance(outcome, ForecastError):
-            self._fail(call, outcome, grpc_context)
-            return ForecastResponse()
-        self._succeed(call, grpc_context)
-        return wire.answer_to_proto(outcome)
+        return self._answer(call, outcome, wire.answer_to_proto, grpc_context, ForecastResponse)
 
     # --- grpc.health.v1.Health ---
 
@@ -129,36 +155,3 @@ class ForecastingService(_Doors):
         if isinstance(outcome, ForecastError):
             raise outcome
         return wire.answer_to_json(outcome)
-
-    # --- what the methods share ---
-
-    def _call(self, grpc_context: RayServegRPCContext | None) -> Call:
-        if grpc_context is None:
-            return Call(protocol="handle", request_id=str(uuid.uuid4()))
-        # Ray puts the request id into the trailing metadata before it calls us, new or the caller's own.
-        request_id = next(
-            (value for key, value in grpc_context.trailing_metadata() if key == "request_id"), ""
-        )
-        return Call(protocol="grpc", request_id=request_id)
-
-    def _provenance(self, call: Call) -> list[tuple[str, Any]]:  # text, or bytes under a name in -bin
-        provenance: list[tuple[str, Any]] = [("forecast-replica", self.engine.replica)]
-        if call.tier is not None:
-            provenance.append(("forecast-cache", call.tier.value))
-        return provenance
-
-    def _succeed(self, call: Call, grpc_context: RayServegRPCContext | None) -> None:
-        if grpc_context is not None:
-            grpc_context.set_trailing_metadata(self._provenance(call))
-
-    def _fail(self, call: Call, error: ForecastError, grpc_context: RayServegRPCContext | None) -> None:
-        if grpc_context is None:
-            raise error
-        grpc_context.set_code(_GRPC_CODES[error.code])
-        grpc_context.set_details(error.message)
-        trailing = self._provenance(call)
-        trailing.append(("grpc-status-details-bin", wire.error_to_status(error)))
-        grpc_context.set_trailing_metadata(trailing)
-
-
-_GRPC_CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}

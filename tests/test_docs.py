@@ -109,6 +109,7 @@ def test_log_lines_are_those_that_there_are(service: RunningService) -> None:
 
     service.grpc(None, "customer_123")
     service.grpc(None, "nobody")
+    httpx.get(f"{service.http_address}/v1/models/customer_123")
     asked = ("request", "model_loaded", "model_load_failed")
     eventually(lambda: all(fields_seen(service).get(event) == table[event] for event in asked))
     assert all(fields <= table[event] for event, fields in fields_seen(service).items())
@@ -141,7 +142,7 @@ def test_error_bodies_are_those_of_their_reasons() -> None:
     classes = {each.reason: each for each in leaves(errors.ForecastError)}
     bodies = [json.loads(block.text)["error"] for block in blocks(ERRORS) if block.language == "json"]
     assert {body["details"][0]["reason"] for body in bodies} == {
-        "STORE_UNAVAILABLE", "OVERLOADED", "DEADLINE_EXCEEDED", "INTERNAL"
+        "STORE_UNAVAILABLE", "OVERLOADED", "DEADLINE_EXCEEDED", "INTERNAL", "MODEL_SERVICE_DISABLED"
     }  # fmt: skip
     for body in bodies:
         error = classes[body["details"][0]["reason"]]

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "forecast_grpc"
 
-VALUES = {"__version__", "domain", "errors", "names", "timeline"}
+VALUES = {"__version__", "call", "domain", "errors", "names", "records", "timeline"}
 CORE = VALUES | {
     "artefact",
     "config",
@@ -27,7 +27,8 @@ CORE = VALUES | {
     "telemetry",
     "trust",
 }
-EVERYTHING = CORE | {"demo", "engine", "fit", "http", "routing", "service", "v1", "wire"}
+MODELS = {"administration", "fleet", "registry"}
+EVERYTHING = CORE | MODELS | {"demo", "engine", "fit", "http", "routing", "service", "v1", "wire"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     # The package itself offers what data scientists call, and imports it only when they do.
@@ -35,10 +36,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Leaves: they import nothing of ours.
     "domain": set(),
     "errors": set(),
-    "config": set(),
+    "config": {"records"},
     "names": set(),
     "timeline": set(),
     "v1": set(),
+    # Values that are made of those.
+    "call": {"domain"},
+    "records": {"domain", "errors"},
     # The core: it knows no protocol.
     "customer": VALUES,
     "models": {"domain"},
@@ -55,12 +59,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fit": VALUES | {"artefact", "customer", "forecasting", "models", "signing", "store"},
     "convert": VALUES | {"artefact", "fit", "forecasting", "models", "store"},
     "demo": VALUES | {"artefact", "fit", "models", "store"},
+    # The model service, below the wire.
+    "registry": VALUES | {"store"},
+    "fleet": VALUES | {"loading", "telemetry"},
+    "administration": VALUES | {"customer", "fleet", "registry", "telemetry"},
     # The doors.
     "wire": VALUES | {"customer", "v1"},
     "routing": VALUES | {"config"},
     "engine": CORE | {"wire"},
-    "http": CORE | {"engine", "wire"},
-    "service": CORE | {"engine", "http", "routing", "v1", "wire"},
+    "web": VALUES | {"wire"},
+    "model_http": VALUES | {"administration", "v1", "web", "wire"},
+    "http": CORE | {"administration", "engine", "model_http", "web", "wire"},
+    "rpc": VALUES | {"engine", "wire"},
+    "model_service": VALUES | MODELS | {"rpc", "v1", "wire"},
+    "service": CORE | MODELS | {"engine", "http", "model_service", "routing", "rpc", "v1", "wire"},
     # The roots: app puts the rest together, and only the commands, which start it, know app.
     "app": EVERYTHING,
     "cli": EVERYTHING | {"app", "convert"},
@@ -69,11 +81,24 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 MAY_USE: dict[str, set[str]] = {
     "google": {"wire", "service", "v1", "cli"},
-    "grpc": {"cli", "service", "v1"},
+    "grpc": {"cli", "rpc", "service", "v1"},
     "grpc_health": {"cli", "service"},
-    "fastapi": {"http", "service", "app"},
+    "fastapi": {"http", "model_http", "service", "app", "web"},
     "starlette": {"http", "service"},
-    "ray": {"app", "cli", "fit", "http", "loading", "routing", "service", "telemetry"},
+    "ray": {
+        "app",
+        "cli",
+        "fit",
+        "fleet",
+        "http",
+        "loading",
+        "model_service",
+        "routing",
+        "rpc",
+        "service",
+        "telemetry",
+        "web",
+    },
     "obstore": {"store"},
     "onnx": {"models"},
     "onnxruntime": {"models"},

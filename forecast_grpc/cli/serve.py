@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _INTERRUPTED = 128 + 2
 """What a shell calls the end by SIGINT."""
 
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+"""Addresses that only this machine reaches."""
+
 _SAMPLE = '{"sequence_data":[100,102,98,105,110,108,112,115,118,120]}'
 
 
@@ -76,6 +79,7 @@ def serve(  # noqa: PLR0913 - its options are many, and each is a parameter
         "trusted_keys": _public_keys(require_signature),
     }
     settings = _settings({name: value for name, value in named.items() if value is not None}, setting or [])
+    settings = _with_models(settings, host)
     _require_store(settings.store)
     endpoints = Endpoints(
         host=host,
@@ -142,6 +146,15 @@ def _lines(file: Path) -> list[str]:
             f"{file} is no public key, and cannot be read: {reason}.", ExitCode.USAGE
         ) from exc
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def _with_models(settings: "Settings", host: str) -> "Settings":
+    """All of the model service for whoever asks from this machine, unless the operator has said how much."""
+    from forecast_grpc.records import ModelServiceMode
+
+    if "model_service" in settings.model_fields_set or host not in _LOOPBACK:
+        return settings
+    return settings.model_copy(update={"model_service": ModelServiceMode.ALL})
 
 
 def _require_store(url: str) -> None:

@@ -2,17 +2,51 @@
 
 from forecast_grpc.wire.answers import AnswerBody, answer_to_json, answer_to_proto
 from forecast_grpc.wire.failures import ErrorBody, error_to_json, error_to_status
+from forecast_grpc.wire.model_answers import (
+    activation_response,
+    customers_response,
+    explanation_response,
+    message_to_json,
+    model_response,
+    versions_response,
+    warming_response,
+)
+from forecast_grpc.wire.model_requests import (
+    activation,
+    customers_query,
+    explained_customer,
+    message_of,
+    message_of_json,
+    model_query,
+    versions_query,
+    warmed_customers,
+)
 from forecast_grpc.wire.requests import ForecastBody, query_from_json, query_from_mapping, query_from_proto
 
 __all__ = [
     "AnswerBody",
     "ErrorBody",
     "ForecastBody",
+    "activation",
+    "activation_response",
     "answer_to_json",
     "answer_to_proto",
+    "customers_query",
+    "customers_response",
     "error_to_json",
     "error_to_status",
+    "explained_customer",
+    "explanation_response",
+    "message_of",
+    "message_of_json",
+    "message_to_json",
+    "model_query",
+    "model_response",
     "query_from_json",
     "query_from_mapping",
     "query_from_proto",
+    "versions_query",
+    "versions_response",
+    "warmed_customers",
+    "warming_response",
 ]

@@ -15,7 +15,7 @@ import forecast_grpc
 from forecast_grpc.cli._cluster import SERVICERS
 from forecast_grpc.config import Settings
 from forecast_grpc.names import APPLICATION_NAME
-from forecast_grpc.v1 import forecast_pb2
+from forecast_grpc.v1 import forecast_pb2, model_pb2
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE = ROOT / "service.yaml"
@@ -74,7 +74,8 @@ def test_its_servicers_are_those_of_serve(config: dict[str, Any]) -> None:
     for path in functions:
         module, _, name = path.rpartition(".")
         assert callable(getattr(import_module(module), name))
-    ours = {service.full_name for service in forecast_pb2.DESCRIPTOR.services_by_name.values()}
+    files = (forecast_pb2.DESCRIPTOR, model_pb2.DESCRIPTOR)
+    ours = {service.full_name for file in files for service in file.services_by_name.values()}
     assert set(config["grpc_options"]["service_names"]) == ours | {"grpc.health.v1.Health"}
 
 

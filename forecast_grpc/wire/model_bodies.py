@@ -1,0 +1,175 @@
+"""The JSON bodies of the model service, for the OpenAPI document: the messages under their proto names.
+
+The protos say more of each field; a test holds that the names are the same.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class ProblemBody(_Body):
+    """Why a model cannot be served or was not loaded."""
+
+    reason: str
+    """For programs."""
+    message: str
+    """For people."""
+
+
+class DescriptionBody(_Body):
+    """A customer's model in one version."""
+
+    customer_id: str
+    """The customer."""
+    version: int | None = None
+    """The version, counted from 1."""
+    active: bool = False
+    """Whether it is the active one."""
+    family: str = ""
+    """`trend`, `seasonal_naive`, `theta`, `ets`, `linear` or another."""
+    sha256: str = ""
+    """Digest of the model's tensor bytes."""
+    trained_time: str | None = None
+    """When it was fitted, RFC 3339."""
+    state_time: str = ""
+    """The end of the series that it was fitted to."""
+    horizon: int = 0
+    """Steps that it forecasts unless asked otherwise."""
+    max_horizon: int | None = None
+    """The longest horizon; unset where there is no limit."""
+    min_length: int = 0
+    """Observations that a sequence must hold."""
+    season_length: int = 0
+    """Steps in a season; 1 for none."""
+    frequency: str = ""
+    """The length of a step, ISO 8601."""
+    time_zone: str = ""
+    """Where the clock is read."""
+    covariates: list[str] = []
+    """The names of its covariates."""
+    accuracy: dict[str, float] = {}
+    """Errors measured when it was fitted."""
+    problem: ProblemBody | None = None
+    """Why it cannot be served."""
+
+
+class GetModelBody(_Body):
+    """The model that was asked for."""
+
+    model: DescriptionBody
+    """The model."""
+
+
+class ListModelsBody(_Body):
+    """One page of customers, or of versions."""
+
+    models: list[DescriptionBody] = []
+    """The models."""
+    next_page_token: str = ""
+    """The `page_token` of the next page; missing on the last one."""
+
+
+class WarmFailureBody(_Body):
+    """One customer whose model was not loaded."""
+
+    customer_id: str
+    """The customer."""
+    problem: ProblemBody
+    """Why."""
+
+
+class WarmedReplicaBody(_Body):
+    """What became of it in one replica."""
+
+    replica: str
+    """The replica's name."""
+    loaded_count: int = 0
+    """Customers whose models were loaded now."""
+    present_count: int = 0
+    """Customers whose models were in memory before."""
+    failures: list[WarmFailureBody] = []
+    """Customers whose models were not loaded."""
+
+
+class WarmModelsBody(_Body):
+    """What became of it in each replica."""
+
+    replicas: list[WarmedReplicaBody] = []
+    """The replicas that answered in time."""
+    unanswered_replica_count: int = 0
+    """How many did not."""
+
+
+class LoadFailureBody(_Body):
+    """A load, or a check against the store, that failed."""
+
+    time: str
+    """When, RFC 3339."""
+    cause: str
+    """What it was for: a `LOAD_CAUSE_...`."""
+    problem: ProblemBody
+    """Why it failed."""
+
+
+class ReplicaModelBody(_Body):
+    """One customer's active model as one replica has it."""
+
+    replica: str
+    """The replica's name."""
+    tier: Literal["CACHE_TIER_HOT", "CACHE_TIER_WARM"] | None = None
+    """Where in memory; missing where it is not."""
+    version: int | None = None
+    """Its version."""
+    load_time: str | None = None
+    """When it came from the store, RFC 3339."""
+    load_cause: str | None = None
+    """What it was loaded for: a `LOAD_CAUSE_...`."""
+    check_time: str | None = None
+    """When it was last compared with the store, RFC 3339."""
+    last_failure: LoadFailureBody | None = None
+    """How this customer's model last failed to load here."""
+
+
+class ActivateModelVersionBody(_Body):
+    """What is active now."""
+
+    model: DescriptionBody
+    """The model that was made active."""
+    previous_version: int | None = None
+    """The version that was active before."""
+    replicas: list[ReplicaModelBody] = []
+    """The replicas that answered in time."""
+    unanswered_replica_count: int = 0
+    """How many did not."""
+
+
+class ExplainModelBody(_Body):
+    """Where one customer's model is."""
+
+    model: DescriptionBody
+    """What the store has."""
+    replicas: list[ReplicaModelBody] = []
+    """What each replica has that answered in time."""
+    unanswered_replica_count: int = 0
+    """How many did not answer."""
+
+
+class WarmModelsRequestBody(_Body):
+    """Which customers to load."""
+
+    customer_ids: list[str]
+    """The customers, 1 to 1,000."""
+
+
+class ActivateModelVersionRequestBody(_Body):
+    """Which version is to answer forecasts from now on."""
+
+    version: int
+    """The version."""
+    expected_version: int | None = None
+    """The active version that you have seen; unset for whichever it is."""
