@@ -12,6 +12,7 @@ from forecast_grpc.cli.fit import fit
 from forecast_grpc.cli.forecast import forecast
 from forecast_grpc.cli.publish import publish
 from forecast_grpc.cli.serve import serve
+from forecast_grpc.cli.why import why
 
 __all__ = ["app", "main"]
 
@@ -34,6 +35,7 @@ app.command(
 app.command(epilog="Example: forecast-grpc fit sales.csv --customer-column shop --horizon 14")(fit)
 app.command(epilog="Example: forecast-grpc publish customer_123 model.safetensors")(publish)
 app.command("demo-store", epilog="Example: forecast-grpc demo-store --store ./demo")(demo_store)
+app.command(epilog="Example: forecast-grpc why customer_123")(why)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 

@@ -1,8 +1,9 @@
-"""One call to a running service, and its failure in a sentence."""
+"""Calls to a running service, and their failures in a sentence."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -12,6 +13,8 @@ from forecast_grpc.cli._common import EXIT_CODES, CommandFailed, ExitCode
 from forecast_grpc.errors import Code
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
+
+R = TypeVar("R")
 
 _DETAILS = "grpc-status-details-bin"
 _PROVENANCE = ("request_id", "forecast-replica", "forecast-cache")
@@ -38,30 +41,52 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(Generic[R]):
     """An answer with its provenance."""
 
-    response: ForecastResponse
+    response: R
     """The answer."""
 
     provenance: Mapping[str, str]
     """The trailing metadata: `request_id`, `forecast-replica`, `forecast-cache`, as far as they came."""
 
 
-def forecast(target: Target, customer_id: str, request: ForecastRequest) -> Reply:
-    """Calls the service. Ends the command where it refuses, fails or does not answer."""
-    with _channel(target) as channel:
-        method = ForecastServiceStub(channel).Forecast
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A channel to the service."""
+
+    target: Target
+    """Where it leads."""
+
+    channel: grpc.Channel
+    """For stubs."""
+
+    def ask(self, method: Callable[..., R], request: object, customer_id: str | None = None) -> Reply[R]:
+        """Calls a stub's method. Ends the command where the service refuses, fails or does not answer."""
+        # A stub's method knows `with_call`, too; its type does not say so in the same way for each of them.
+        with_call: Callable[..., Any] = method.with_call  # type: ignore[attr-defined]
+        metadata = _metadata(self.target, customer_id)
         try:
-            response, call = method.with_call(
-                request, timeout=target.timeout_s, metadata=_metadata(target, customer_id)
-            )
+            response, call = with_call(request, timeout=self.target.timeout_s, metadata=metadata)
         except grpc.RpcError as exc:
-            raise _failure(exc, target) from exc
-    return Reply(response=response, provenance=_provenance(call))
+            raise _failure(exc, self.target) from exc
+        return Reply(response=response, provenance=_provenance(call))
 
 
-def _metadata(target: Target, customer_id: str) -> tuple[tuple[str, str], ...]:
+@contextmanager
+def connected(target: Target) -> Iterator[Connection]:
+    """A connection for several calls."""
+    with _channel(target) as channel:
+        yield Connection(target=target, channel=channel)
+
+
+def forecast(target: Target, customer_id: str, request: ForecastRequest) -> Reply[ForecastResponse]:
+    """Calls the service. Ends the command where it refuses, fails or does not answer."""
+    with connected(target) as connection:
+        return connection.ask(ForecastServiceStub(connection.channel).Forecast, request, customer_id)
+
+
+def _metadata(target: Target, customer_id: str | None) -> tuple[tuple[str, str], ...]:
     named = {
         "multiplexed_model_id": customer_id,
         "application": target.application,

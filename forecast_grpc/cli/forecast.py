@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from forecast_grpc.cli._call import Reply
+    from forecast_grpc.v1.forecast_pb2 import ForecastResponse
 
 _INTERVAL = "0.1,0.9"
 """The quantile levels that a picture asks for by itself: an 80 % interval."""
@@ -134,7 +135,7 @@ def _request(**fields: Any) -> Any:  # noqa: ANN401
         raise CommandFailed(f"The request cannot be sent: {exc}.", ExitCode.USAGE) from exc
 
 
-def _as_json(reply: "Reply") -> dict[str, Any]:
+def _as_json(reply: "Reply[ForecastResponse]") -> dict[str, Any]:
     """The answer as the HTTP door gives it, with the trailing metadata beside it."""
     response = reply.response
     model: dict[str, Any] = {
@@ -152,7 +153,7 @@ def _as_json(reply: "Reply") -> dict[str, Any]:
     return {**body, "model": model, **reply.provenance}
 
 
-def _print(reply: "Reply") -> None:
+def _print(reply: "Reply[ForecastResponse]") -> None:
     response = reply.response
     names = ["step", "forecast", *(f"quantile {each.level:g}" for each in response.quantiles)]
     rows = table(*names, numbers=names)
@@ -166,7 +167,12 @@ def _print(reply: "Reply") -> None:
 
 
 def _draw(
-    reply: "Reply", history: list[float], console: "Console", *, plot: bool, plot_file: Path | None
+    reply: "Reply[ForecastResponse]",
+    history: list[float],
+    console: "Console",
+    *,
+    plot: bool,
+    plot_file: Path | None,
 ) -> None:
     from forecast_grpc.cli._picture import Picture, to_file
 

@@ -1,4 +1,4 @@
-"""`forecast-grpc models`: what the store holds, and the way back to an older version."""
+"""`forecast-grpc models`: what the store holds, and what a running service is to have in memory."""
 
 from itertools import islice
 from typing import Annotated
@@ -6,9 +6,7 @@ from typing import Annotated
 import typer
 
 from forecast_grpc.cli._common import (
-    CommandFailed,
     CustomerArgument,
-    ExitCode,
     JsonOption,
     StoreOption,
     existing_store,
@@ -18,10 +16,12 @@ from forecast_grpc.cli._common import (
 )
 from forecast_grpc.cli.diff import diff
 from forecast_grpc.cli.prune import prune
+from forecast_grpc.cli.rollback import rollback
+from forecast_grpc.cli.warm import warm
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="List the models of a store, show one, compare two versions, go back to an older one.",
+    help="List the models of a store, show one, compare two versions, go back to an older one, warm a service.",
 )
 
 _ROWS = 100
@@ -106,45 +106,7 @@ def versions(customer: CustomerArgument, *, as_json: JsonOption = False, store: 
         output().print(versions_table(models, active))
 
 
-@app.command(epilog="Example: forecast-grpc models rollback customer_123 1")
-def rollback(
-    customer: CustomerArgument,
-    version: Annotated[
-        int | None, typer.Argument(min=1, help="The version.", show_default="the one before the active one")
-    ] = None,
-    *,
-    as_json: JsonOption = False,
-    store: StoreOption = None,
-) -> None:
-    """Make another version of a customer's model the active one.
-
-    No version is deleted: the way forward is the same command with the newer version. A version that cannot be
-    read is refused.
-    """
-    from forecast_grpc.cli._describe import active_version, load
-
-    opened = existing_store(store)
-    published = opened.versions(customer)
-    active = active_version(opened, customer)
-    target = version or _before(customer, active, published)
-    load(opened, customer, target)
-    opened.activate(customer, target)
-    if as_json:
-        print_json({"customer_id": customer, "model_version": target, "previous_version": active})
-    else:
-        output().print(
-            f"{customer} is served by version {target}" + (f", before by {active}." if active else ".")
-        )
-
-
-def _before(customer: str, active: int | None, versions: tuple[int, ...]) -> int:
-    if active is None:
-        raise CommandFailed(f"The active model of {customer} cannot be read: name a version to go back to.")
-    older = [number for number in versions if number < active]
-    if not older:
-        raise CommandFailed(f"{customer} has no version older than {active}.", ExitCode.NOT_FOUND)
-    return older[-1]
-
-
+app.command(epilog="Example: forecast-grpc models rollback customer_123 1")(rollback)
+app.command(epilog="Example: forecast-grpc models warm customer_123 customer_456")(warm)
 app.command(epilog="Example: forecast-grpc models diff customer_123 1 2")(diff)
 app.command(epilog="Example: forecast-grpc models prune --all --keep 5 --dry-run")(prune)
