@@ -23,7 +23,7 @@ from forecast_grpc.config import Settings
 from forecast_grpc.engine import Engine
 from forecast_grpc.errors import ForecastError
 from forecast_grpc.fleet import LocalModels
-from forecast_grpc.loading import HotModel
+from forecast_grpc.loading import HotModel, put_aside
 from forecast_grpc.model_service import ModelService
 from forecast_grpc.v1 import forecast_pb2, model_pb2
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
@@ -88,6 +88,8 @@ class ForecastingService(_Doors, ModelService):
         self.engine, self.models, self.local = parts.engine, parts.models, parts.local
         self._flushing = asyncio.create_task(self.engine.telemetry.run())
         await self.engine.prewarm(settings.pinned + settings.prewarm)
+        # All that a replica consists of is there: no collection needs to look at it.
+        put_aside()
         await super().__init__()  # type: ignore[misc]  # what Ray's decorator made of `_Doors`
 
     def __del__(self) -> None:

@@ -1,9 +1,10 @@
 """From a customer to a live model: one flight a customer, tiers of memory, freshness behind the request's back."""
 
 from forecast_grpc.loading.cache import ModelCache
+from forecast_grpc.loading.collector import put_aside
 from forecast_grpc.loading.hot import HotModel, HotSet
 from forecast_grpc.loading.limits import LoadLimits
 from forecast_grpc.loading.loader import ModelLoader
 from forecast_grpc.loading.rings import ModelSlot
 
-__all__ = ["HotModel", "HotSet", "LoadLimits", "ModelCache", "ModelLoader", "ModelSlot"]
+__all__ = ["HotModel", "HotSet", "LoadLimits", "ModelCache", "ModelLoader", "ModelSlot", "put_aside"]

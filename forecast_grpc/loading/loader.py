@@ -13,6 +13,7 @@ from forecast_grpc.domain import ServedModel
 from forecast_grpc.errors import DeadlineExceeded, ForecastError, Overloaded
 from forecast_grpc.loading.cache import ModelCache
 from forecast_grpc.loading.closing import closed_after_use
+from forecast_grpc.loading.collector import Collector
 from forecast_grpc.loading.failures import Failures
 from forecast_grpc.loading.fetching import Fetcher, no_answer
 from forecast_grpc.loading.flight import SingleFlight
@@ -50,6 +51,7 @@ class ModelLoader:
         self._clock = clock
         self._flights: SingleFlight[ModelKey, ModelSlot] = SingleFlight()
         self._failures = Failures(limits, clock)
+        self._collector = Collector()
         self._fetcher = Fetcher(store=store, limits=limits, telemetry=telemetry, clock=clock)
         self._refresher = Refresher(
             fetcher=self._fetcher,
@@ -158,6 +160,7 @@ class ModelLoader:
             self._telemetry.load_failed(key[0], exc, self._clock() - started)
             raise
         self._failures.forget(key)
+        self._collector.loaded()
         now = self._clock()
         self._telemetry.loaded(key[0], model, now - started)
         slot = ModelSlot(key=key, model=model, etag=fetched.etag, checked_at=now, loaded_at=now, used_at=now)
