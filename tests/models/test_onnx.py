@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ import psutil
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from forecast_grpc.app import compose
+from forecast_grpc.config import Settings
+from forecast_grpc.loading.hot import HotModel
 from forecast_grpc.models import Onnx
 from forecast_grpc.models.graphs import MAX_GRAPH_BYTES, SESSIONS, UnsupportedGraph, session_bytes
 from tests.models.examples import graph, linear, onnx, serialised, series
@@ -250,6 +254,16 @@ def test_a_budget_below_one_session_leaves_one() -> None:
     SESSIONS.limit(0)
     assert onnx().forecast(series(LAGS), 7).shape == (7,)
     assert len(SESSIONS) <= 1
+
+
+async def test_the_setting_is_the_budget(tmp_path: Path) -> None:
+    """A replica holds its sessions to `max_onnx_bytes`."""
+
+    async def nobody(customer_id: str) -> HotModel:
+        raise AssertionError(customer_id)
+
+    compose(Settings(store=str(tmp_path), max_onnx_bytes=12_345), "replica", nobody)
+    assert SESSIONS.max_bytes == 12_345
 
 
 def test_a_session_goes_with_its_model() -> None:
