@@ -15,6 +15,15 @@ from forecast_grpc.cli._common import (
     print_json,
     table,
 )
+from forecast_grpc.cli._target import (
+    DEFAULT_ADDRESS,
+    AddressOption,
+    ApplicationOption,
+    TimeoutOption,
+    TlsOption,
+    TokenOption,
+    target,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,25 +72,11 @@ def forecast(  # noqa: PLR0913 - each is an option of the command.
         str | None,
         typer.Option(help="The column of the file to read, where it has several.", show_default=False),
     ] = None,
-    address: Annotated[
-        str,
-        typer.Option(envvar="FORECAST_GRPC_ADDRESS", metavar="HOST:PORT", help="Where the service listens."),
-    ] = "127.0.0.1:9000",
-    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds to wait for the answer.")] = 10.0,
-    tls: Annotated[
-        bool, typer.Option("--tls", help="Call over TLS, as an Anyscale service wants it.")
-    ] = False,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            envvar="FORECAST_GRPC_TOKEN",
-            help="Bearer token to authenticate with; needs --tls.",
-            show_default=False,
-        ),
-    ] = None,
-    application: Annotated[
-        str | None, typer.Option(help="The Serve application, where several run there.", show_default=False)
-    ] = None,
+    address: AddressOption = DEFAULT_ADDRESS,
+    timeout: TimeoutOption = 10.0,
+    tls: TlsOption = False,
+    token: TokenOption = None,
+    application: ApplicationOption = None,
     as_json: JsonOption = False,
     plot: Annotated[bool, typer.Option("--plot", help="Draw history and forecast in the terminal.")] = False,
     plot_file: Annotated[
@@ -93,14 +88,12 @@ def forecast(  # noqa: PLR0913 - each is an option of the command.
 
     A picture has an 80 % interval unless you name other quantiles.
     """
-    from forecast_grpc.cli._call import Target
     from forecast_grpc.cli._call import forecast as call
     from forecast_grpc.cli._values import covariates, levels, observations
     from forecast_grpc.customer import require_customer_id
 
     require_customer_id(customer)
-    if token and not tls:
-        raise CommandFailed("A token is sent over TLS only: add --tls.", ExitCode.USAGE)
+    service = target(address, timeout, tls=tls, token=token, application=application)
     drawing = plot or plot_file is not None
     if plot_file is not None:
         from forecast_grpc.cli._picture import require_suffix
@@ -115,8 +108,7 @@ def forecast(  # noqa: PLR0913 - each is an option of the command.
         horizon=horizon,
         model_version=version,
     )
-    target = Target(address=address, tls=tls, token=token, application=application, timeout_s=timeout)
-    reply = call(target, customer, request)
+    reply = call(service, customer, request)
     if as_json:
         print_json(_as_json(reply))
     else:
