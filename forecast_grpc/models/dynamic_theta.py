@@ -105,15 +105,16 @@ class DynamicTheta:
         """The state goes over adjusted values; then its forecasts, over which it goes too."""
         alpha, share, stays = self.alpha, 1.0 - 1.0 / self.theta, 1.0 - self.alpha
         level, mean, slope, count = self.level, self.mean, self.slope, self.count
+        for value in values:
+            level += alpha * (value - level)
+            slope = ((count - 1) * slope + 6.0 * (value - mean) / (count + 1)) / (count + 2)
+            mean += (value - mean) / (count + 1)
+            count += 1
         path: list[float] = []
-        for step in range(len(values) + horizon):
-            gone = stays**count
-            if step < len(values):
-                value = values[step]
-            else:
-                base = mean - slope * (count + 1) / 2.0
-                value = level + share * (base * gone + slope * (1.0 - gone * stays) / alpha)
-                path.append(value)
+        for _ in range(horizon):
+            gone, base = stays**count, mean - slope * (count + 1) / 2.0
+            value = level + share * (base * gone + slope * (1.0 - gone * stays) / alpha)
+            path.append(value)
             level += alpha * (value - level)
             slope = ((count - 1) * slope + 6.0 * (value - mean) / (count + 1)) / (count + 2)
             mean += (value - mean) / (count + 1)

@@ -193,8 +193,11 @@ class Ets:
             factor = states[place]
             error = value / factor - level
             if level:
-                ratio = min(max(value / level, SMALLEST_FACTOR), LARGEST_FACTOR)
-                states[place] += gamma * (ratio - factor)
+                ratio = value / level
+                # A comparison takes a third of the time of min and max.
+                if not SMALLEST_FACTOR <= ratio <= LARGEST_FACTOR:
+                    ratio = SMALLEST_FACTOR if ratio < SMALLEST_FACTOR else LARGEST_FACTOR
+                states[place] = factor + gamma * (ratio - factor)
             level += alpha * error
             trend += beta * error
             place += 1
