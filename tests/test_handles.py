@@ -15,6 +15,7 @@ import ray
 from ray import serve
 from forecast_grpc.errors import ForecastError
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest
+from forecast_grpc.v1.model_pb2 import GetModelRequest
 
 ray.init(logging_level="ERROR", log_to_driver=False)
 sequence = json.loads(sys.argv[1])
@@ -23,12 +24,15 @@ customer = handle.options(multiplexed_model_id="customer_123")
 seen = {
     "mapping": customer.remote({"sequence_data": sequence}).result()["forecast"],
     "message": list(customer.remote(ForecastRequest(sequence_data=sequence)).result().forecast),
+    "model": handle.GetModel.remote(GetModelRequest(customer_id="customer_123")).result().model.family,
+    "metadata": customer.GetModel.remote(GetModelRequest()).result().model.customer_id,
     "method": list(customer.Forecast.remote(ForecastRequest(sequence_data=sequence)).result().forecast),
 }
 for name, call in {
     "unknown": lambda: handle.options(multiplexed_model_id="nobody").remote({}).result(),
     "invalid": lambda: customer.remote({"horizon": 0}).result(),
     "missing": lambda: handle.Forecast.remote(ForecastRequest()).result(),
+    "no version": lambda: customer.GetModel.remote(GetModelRequest(version=99)).result(),
 }.items():
     try:
         call()
@@ -39,7 +43,10 @@ print("seen:" + json.dumps(seen))
 
 
 def test_handles_answer_as_in_the_tutorial(service: RunningService, tmp_path: Path) -> None:
-    """A handle with the customer in its options answers a mapping and a message, and raises our errors."""
+    """A handle with the customer in its options answers a mapping and a message, and raises our errors.
+
+    So do the calls of the model service.
+    """
     script = tmp_path / "driver.py"
     script.write_text(DRIVER)
     environment = os.environ | service.ray_environment
@@ -54,4 +61,7 @@ def test_handles_answer_as_in_the_tutorial(service: RunningService, tmp_path: Pa
         "unknown": "MODEL_NOT_FOUND",
         "invalid": "REQUEST_INVALID",
         "missing": "CUSTOMER_ID_MISSING",
+        "model": "trend",
+        "metadata": "customer_123",
+        "no version": "MODEL_VERSION_NOT_FOUND",
     }
