@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from ray import cloudpickle
@@ -234,7 +235,7 @@ async def test_no_pickle_is_warmed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("service", ["haproxy"], indirect=True)
 def test_no_door_unpickles(service: RunningService, tmp_path: Path) -> None:
-    """Over gRPC and HTTP, the active artefact and each version: a refusal, or an artefact that lies beside."""
+    """Over gRPC and HTTP, the active artefact and each version, to forecast, to list, to warm and to activate."""
     mark = tmp_path / "mark"
     for customer in bombs(FolderStore(service.store), mark):
         outcomes = [service.grpc(None, customer), service.http({}, customer, path="/v1/forecast")]
@@ -244,6 +245,12 @@ def test_no_door_unpickles(service: RunningService, tmp_path: Path) -> None:
                 service.http({"model_version": version}, customer),
             ]
         assert {each.code for each in outcomes} <= {"OK", "FAILED_PRECONDITION", "DATA_LOSS", "NOT_FOUND"}
+        models = f"{service.http_address}/v1/models"
+        for path in ("", f"/{customer}", f"/{customer}/versions", f"/{customer}:explain"):
+            assert httpx.get(models + path, timeout=20).status_code in {200, 400, 500}, path
+        # Whether an order is taken is a setting; what it must not do is the same.
+        httpx.post(f"{models}:warm", json={"customer_ids": [customer]}, timeout=20)
+        httpx.post(f"{models}/{customer}:activate", json={"version": 2}, timeout=20)
         assert not mark.exists(), customer
 
 
