@@ -25,7 +25,9 @@ def tiny(
     store: Path = tmp_path_factory.mktemp("tiny") / "store"
     stores.build(store)
     limits = ["request_timeout_s=0.000001", "max_waiting_loads=1", f"max_ongoing_requests={SLOTS}"]
-    options = [f"--set={limit}" for limit in [*limits, "max_queued_requests=1"]]
+    # Else a customer whose load has ended meanwhile is known to have no model.
+    limits += ["max_queued_requests=1", "not_found_ttl_s=0"]
+    options = [f"--set={limit}" for limit in limits]
     with serving(store, request.param, *options) as running:
         yield running
 

@@ -15,6 +15,7 @@ from ray.serve import context, multiplex
 from forecast_grpc.domain import CacheTier
 from forecast_grpc.errors import ModelNotFound
 from forecast_grpc.loading import HotModel, HotSet
+from forecast_grpc.loading.hot import SWAPS_PER_S
 from tests.loading.conftest import Bench, MakeBench
 from tests.loading.test_loader import settled
 
@@ -189,3 +190,52 @@ async def test_a_pinned_version_passes_the_multiplexer_by(make_bench: MakeBench,
     assert pinned.model.metadata.model_version == 1
     assert (await hot.set.acquire("a")).model.metadata.model_version == 2
     assert hot.bodies == 1
+
+
+async def test_deadlines_shorter_than_the_load_leak_nothing(make_bench: MakeBench, make_hot: MakeHot) -> None:
+    """1,000 callers that give up: one load, which ends; empty tables; and the next caller hits."""
+    bench = await make_bench()
+    bench.publish("a")
+    hot = await make_hot(bench, 1)
+    bench.store.gate.clear()
+
+    async def give_up() -> bool:
+        try:
+            async with asyncio.timeout(0.01):
+                await hot.set.acquire("a")
+        except TimeoutError:
+            return True
+        return False
+
+    assert all(await asyncio.gather(*(give_up() for _ in range(1_000))))
+    assert (bench.loader.loads_in_flight, hot.bodies) == (1, 0)
+    bench.store.gate.set()
+    await settled(bench)
+    assert await tiers(hot, "a", "a") == ["warm", "hot"]
+    assert bench.store.fetches == ["a"]
+    assert hot.multiplexer._model_load_tasks == set()
+    left = {getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()}
+    assert not {name for name in left if name.startswith(("HotSet", "ModelLoader", "SingleFlight"))}
+
+
+async def test_hot_models_change_places_only_so_fast(make_bench: MakeBench, make_hot: MakeHot) -> None:
+    """Requests that come faster than models may change places are answered by warm ones, and nothing is loaded."""
+    bench = await make_bench()
+    for name in "ab":
+        bench.publish(name)
+    hot = await make_hot(bench, 1)
+    seen = await tiers(hot, *("ab" * 500))
+    assert set(seen[2:]) <= {"warm", "hot"}
+    # A second's worth at once, and what the seconds of this test add.
+    assert SWAPS_PER_S <= hot.bodies < 500
+    assert sorted(bench.store.fetches) == ["a", "b"]
+
+
+async def test_pinned_customers_stay_without_any_room(make_bench: MakeBench, make_hot: MakeHot) -> None:
+    """With no room for warm models a pinned one that the multiplexer lets go is not loaded again; others are."""
+    bench = await make_bench(max_warm_bytes=0, pinned=["a"])
+    for name in "ab":
+        bench.publish(name)
+    hot = await make_hot(bench, 1)
+    assert await tiers(hot, *"abab") == ["cold", "cold", "warm", "cold"]
+    assert (bench.cache.pinned_count, bench.cache.warm_count) == (1, 0)

@@ -275,3 +275,20 @@ async def test_a_slow_folder_is_read_by_as_many_threads_as_it_was_given(tmp_path
     FolderStore(tmp_path).publish("a", publisher(trend(1.0)))
     fetched = await asyncio.gather(*(store.fetch("a") for _ in range(24)))
     assert all(fetched)
+
+
+async def test_misses_evictions_and_stages_are_counted(make_bench: MakeBench) -> None:
+    """Why a model was not there, what was dropped and how old it was, and where the time of a load went."""
+    bench = await make_bench(max_warm_bytes=2_000)
+    for name in "ab":
+        bench.publish(name)
+    await asyncio.gather(bench.loader.load("a"), bench.loader.load("a"))
+    bench.now[0] = 7.0
+    await bench.loader.load("b")
+    await bench.loader.load("a")
+    misses = {cause: bench.count("model_misses", cause=cause) for cause in ("new", "loading", "dropped")}
+    assert misses == {"new": 2, "loading": 1, "dropped": 1}
+    assert bench.count("warm_evictions") == 2
+    assert bench.sink.observations["eviction_age_s", ()] == [7.0, 0.0]
+    for stage in ("wait", "fetch", "decode"):
+        assert len(bench.sink.observations["load_stage_ms", (("stage", stage),)]) == 3
