@@ -29,6 +29,5 @@ class Journal:
             self._failures.popitem(last=False)
 
     def last_failure(self, customer_id: str) -> LoadFailure | None:
-        """How this customer's model last failed to load or to be checked; None where it did not, or where that is
-        forgotten."""
+        """How this customer's model last failed to load or to be checked; None where that is not known."""
         return self._failures.get(customer_id)
