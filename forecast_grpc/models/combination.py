@@ -1,6 +1,6 @@
 """The weighted mean of models of several families: more accurate than the best of them, most of the time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -28,7 +28,8 @@ class Combination:
     """`sum(weights[i] * members[i].forecast)`.
 
     Bates & Granger 1969, The combination of forecasts. The members keep one tail and one set of quantiles
-    between them: those of the combination.
+    between them: those of the combination. Where a window is too short for a member, the others forecast without
+    it, with their weights scaled up to 1.
     """
 
     family: ClassVar[str] = "combination"
@@ -44,8 +45,10 @@ class Combination:
 
     @property
     def min_length(self) -> int:
-        """The most that a member needs."""
-        return max(member.min_length for member in self.members)
+        """What the least demanding member needs; where one was fitted with covariates, what that one needs."""
+        informed = (member for member in self.members if member.covariate_tail is not None)
+        least = min(member.min_length for member in self.members)
+        return max((member.min_length for member in informed), default=least)
 
     @property
     def max_horizon(self) -> int | None:
@@ -72,9 +75,15 @@ class Combination:
     ) -> FloatArray:
         """The point forecast, shape (horizon,)."""
         path = np.zeros(horizon)
-        for weight, member in zip(self.weights.tolist(), self.members, strict=True):
+        answering = [pair for pair in self._weighed() if pair[1].min_length <= window.size]
+        for weight, member in answering:
             path += weight * member.forecast(window, horizon, position, covariates)
+        if len(answering) < len(self.members):
+            path /= sum(weight for weight, _ in answering)
         return path
+
+    def _weighed(self) -> Iterator[tuple[float, Forecaster]]:
+        return zip(self.weights.tolist(), self.members, strict=True)
 
     def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
         """As `ResidualQuantiles.at`."""
@@ -86,7 +95,7 @@ class Combination:
         Among that is its `share`: its weight, and how many values of `tail` it takes, 0 where none.
         """
         arrays: dict[str, StoredArray] = {_TAIL: narrow(self.tail), NAME: self.residuals.offsets}
-        for weight, member in zip(self.weights.tolist(), self.members, strict=True):
+        for weight, member in self._weighed():
             own = member.arrays()
             own.pop(NAME)
             taken = own.pop(_TAIL).size if _TAIL in own else 0

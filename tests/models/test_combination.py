@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from forecast_grpc.models import Combination
+from forecast_grpc.models.covariates import Regression
 from tests.models.examples import HORIZON, SINGLE, combination, linear, series
 
 
@@ -26,10 +27,28 @@ def test_members_share_one_tail() -> None:
     assert [member.tail.size for member in again.members] == [member.tail.size for member in model.members]
 
 
-def test_it_needs_what_its_most_demanding_member_needs() -> None:
-    """The longest window of all, and the shortest limit on the horizon."""
+def test_a_short_window_is_left_to_those_that_can() -> None:
+    """Members that need more observations are left out, and the weights of the others add up to 1 again."""
     model = combination("seasonal_ar", "theta", "trend")
-    assert model.min_length == SINGLE["seasonal_ar"].min_length
+    window = series(SINGLE["seasonal_ar"].min_length - 1)
+    without = combination("theta", "trend")
+    shares = model.weights[1:] / model.weights[1:].sum()
+    expected = replace(without, weights=shares).forecast(window, 9)
+    assert model.forecast(window, 9) == pytest.approx(expected)
+    assert model.min_length == min(SINGLE[family].min_length for family in ("theta", "trend"))
+
+
+def test_a_member_with_covariates_is_never_left_out() -> None:
+    """The covariates' effects are its alone: a request must bring what it needs."""
+    regression = Regression(effects=np.ones((1, 1)), tail=np.empty((1, 0)))
+    informed = replace(linear(), regression=regression)
+    model = replace(combination("linear", "trend"), members=(informed, SINGLE["trend"]))
+    assert model.min_length == informed.min_length
+
+
+def test_the_shortest_limit_on_the_horizon_holds() -> None:
+    """A member that goes no further stops the others."""
+    model = combination("seasonal_ar", "theta", "trend")
     assert model.max_horizon is None
     bounded = replace(model, members=(*model.members[:-1], replace(linear(), max_horizon=HORIZON)))
     assert bounded.max_horizon == HORIZON
