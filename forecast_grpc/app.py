@@ -16,7 +16,8 @@ from forecast_grpc.config import Settings
 from forecast_grpc.domain import RequestLimits
 from forecast_grpc.engine import Engine
 from forecast_grpc.fleet import LocalModels, RayFleet
-from forecast_grpc.loading import HotSet, LoadLimits, ModelCache, ModelLoader
+from forecast_grpc.loading import Handover, HotSet, LoadLimits, ModelCache, ModelLoader
+from forecast_grpc.loading.ray_notes import RayNotes
 from forecast_grpc.models.graphs import SESSIONS
 from forecast_grpc.names import DEPLOYMENT_NAME
 from forecast_grpc.registry import Registry
@@ -76,8 +77,9 @@ def compose(settings: Settings, replica: str, get_model: GetModel) -> Parts:
         limits=_load_limits(settings),
     )
     hot = HotSet(loader=loader, cache=cache, telemetry=telemetry, get_model=get_model)
+    engine = Engine(replica=replica, limits=_request_limits(settings), hot=hot, telemetry=telemetry)
     return Parts(
-        engine=Engine(replica=replica, limits=_request_limits(settings), hot=hot, telemetry=telemetry),
+        engine=engine,
         models=Administration(
             mode=settings.model_service,
             registry=Registry(store, decode),
@@ -86,6 +88,12 @@ def compose(settings: Settings, replica: str, get_model: GetModel) -> Parts:
             limit_s=settings.request_timeout_s,
         ),
         local=LocalModels(replica=replica, loader=loader, journal=telemetry.journal),
+        handover=Handover(
+            notes=RayNotes(settings.store),
+            replica=replica,
+            frequent=engine.frequent,
+            interval_s=settings.handover_interval_s,
+        ),
     )
 
 

@@ -66,6 +66,13 @@ class Settings(BaseSettings):
     """Customers to load before a replica takes traffic and to keep in memory from then on, beside
     `max_warm_bytes`, separated by commas."""
 
+    handover_timeout_s: float = Field(default=10.0, ge=0)
+    """Seconds that a new replica may take, before traffic comes, to load the customers who asked other replicas
+    most, also those that are gone. 0: it takes traffic at once."""
+
+    handover_interval_s: float = Field(default=10.0, gt=0)
+    """Seconds after which a replica notes anew, for those that come after it, who asks most."""
+
     refresh_interval_s: float = Field(default=10.0, gt=0)
     """Seconds after which a model that is asked for is checked against the store, behind the request's back."""
 

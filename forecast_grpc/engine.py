@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 
 from forecast_grpc.call import Call
@@ -12,7 +13,7 @@ from forecast_grpc.customer import require_customer_id
 from forecast_grpc.domain import Answer, ForecastQuery, ForecastResult, RequestLimits, ServedModel
 from forecast_grpc.errors import ForecastError, InternalError
 from forecast_grpc.forecasting import answer
-from forecast_grpc.loading import HotSet
+from forecast_grpc.loading import FrequentCustomers, HotSet
 from forecast_grpc.models.pickled import Pickled
 from forecast_grpc.records import LoadCause
 from forecast_grpc.telemetry import Facts, Telemetry, loading_for
@@ -37,6 +38,9 @@ class Engine:
     telemetry: Telemetry
     """Metrics and log."""
 
+    frequent: FrequentCustomers = field(default_factory=FrequentCustomers)
+    """Counts who asks."""
+
     async def forecast(
         self, call: Call, customer_id: str, decode: Callable[[], ForecastQuery]
     ) -> Answer | ForecastError:
@@ -60,6 +64,14 @@ class Engine:
             self._record(call, customer_id, outcome, time.perf_counter() - started)
         return outcome
 
+    async def take_over(self, customer_ids: tuple[str, ...], limit_s: float) -> None:
+        """As `prewarm`, for so many seconds at most: what has not been loaded by then comes behind the traffic."""
+        started = time.perf_counter()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                await self.prewarm(customer_ids)
+        self.telemetry.took_over(len(customer_ids), time.perf_counter() - started)
+
     async def prewarm(self, customer_ids: tuple[str, ...]) -> None:
         """Loads customers before traffic comes. One that cannot be loaded is logged, and holds up nobody."""
         before = loading_for.set(LoadCause.START)
@@ -77,6 +89,7 @@ class Engine:
         query = decode()
         acquired = await self.hot.acquire(customer_id, query.model_version)
         call.tier = acquired.tier
+        self.frequent.record(customer_id)
         result = await self._forecast(acquired.model, query)
         return Answer(
             customer_id=customer_id, result=result, metadata=acquired.model.metadata, tier=acquired.tier

@@ -23,7 +23,7 @@ from forecast_grpc.config import Settings
 from forecast_grpc.engine import Engine
 from forecast_grpc.errors import ForecastError
 from forecast_grpc.fleet import LocalModels
-from forecast_grpc.loading import HotModel, put_aside
+from forecast_grpc.loading import Handover, HotModel, put_aside
 from forecast_grpc.model_service import ModelService
 from forecast_grpc.v1 import forecast_pb2, model_pb2
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
@@ -41,6 +41,9 @@ class Parts:
 
     local: LocalModels
     """Answers other replicas."""
+
+    handover: Handover
+    """What other replicas have left, and what this one leaves."""
 
 
 GetModel = Callable[[str], Awaitable[HotModel]]
@@ -88,6 +91,11 @@ class ForecastingService(_Doors, ModelService):
         self.engine, self.models, self.local = parts.engine, parts.models, parts.local
         self._flushing = asyncio.create_task(self.engine.telemetry.run())
         await self.engine.prewarm(settings.pinned + settings.prewarm)
+        if settings.handover_timeout_s:
+            inherited = await parts.handover.inherited(settings.max_hot_models)
+            await self.engine.take_over(inherited, settings.handover_timeout_s)
+        self._handover = parts.handover
+        self._leaving = asyncio.create_task(self._handover.run())
         # All that a replica consists of is there: no collection needs to look at it.
         put_aside()
         await super().__init__()  # type: ignore[misc]  # what Ray's decorator made of `_Doors`
@@ -97,6 +105,8 @@ class ForecastingService(_Doors, ModelService):
         # An error in __init__ leaves no engine.
         if engine := getattr(self, "engine", None):
             engine.telemetry.flush()
+        if handover := getattr(self, "_handover", None):
+            handover.leave()
 
     # --- forecast.v1.ForecastService ---
 

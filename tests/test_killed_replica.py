@@ -1,7 +1,10 @@
 """A replica is killed: the service answers for all customers again, in both ingress modes."""
 
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -22,8 +25,8 @@ def fleet(
     """Three replicas of their own: the service that other tests share is left alone."""
     store: Path = tmp_path_factory.mktemp("fleet") / "store"
     stores.build(store)
-    options = ("--num-replicas", str(REPLICAS), "--set", "num_cpus_per_replica=0.1")
-    with serving(store, request.param, *options) as running:
+    tuning = ("--set", "num_cpus_per_replica=0.1", "--set", "handover_interval_s=0.5")
+    with serving(store, request.param, "--num-replicas", str(REPLICAS), *tuning) as running:
         yield running
 
 
@@ -41,6 +44,35 @@ def test_a_killed_replica_is_survived(fleet: RunningService, capsys: pytest.Capt
             f"\n{fleet.ingress}: a killed replica moved {len(moved)} of the {len(survivors)} customers of the "
             f"surviving replicas, and all {len(before) - len(survivors)} of its own"
         )
+
+
+def test_a_new_replica_has_the_busiest_customers(fleet: RunningService) -> None:
+    """A replica in the place of a killed one loads those who asked most, before any request comes to it."""
+    before = eventually(lambda: settled(fleet))
+    names = set(before.values())
+    # Each replica notes twice a second who asks, where what it notes outlives it.
+    time.sleep(2.0)
+    victim = replica_processes(fleet)[0]
+    victim.kill()
+    victim.wait(30)
+    line = eventually(lambda: taken_over(fleet, names), timeout_s=150)
+    assert line["customers"] >= len(MANY)
+    started = [each for each in lines(fleet, line["replica"]) if each["event"] in {"model_loaded", "request"}]
+    loaded = [each["customer_id"] for each in started[: line["customers"]] if each["event"] == "model_loaded"]
+    assert set(MANY) <= set(loaded)
+
+
+def taken_over(service: RunningService, old: set[str]) -> dict[str, Any]:
+    """The line of a replica that is not one of the old ones; empty as long as there is none."""
+    return next(
+        (each for each in lines(service) if each["event"] == "took_over" and each["replica"] not in old), {}
+    )
+
+
+def lines(service: RunningService, replica: str = "") -> list[dict[str, Any]]:
+    """What the replicas have logged, or one of them."""
+    found = [json.loads(line) for line in service.log_text().splitlines()]
+    return [each for each in found if not replica or each["replica"] == replica]
 
 
 def settled(service: RunningService) -> dict[str, str]:

@@ -2,9 +2,21 @@
 
 from forecast_grpc.loading.cache import ModelCache
 from forecast_grpc.loading.collector import put_aside
+from forecast_grpc.loading.frequent import FrequentCustomers
+from forecast_grpc.loading.handover import Handover
 from forecast_grpc.loading.hot import HotModel, HotSet
 from forecast_grpc.loading.limits import LoadLimits
 from forecast_grpc.loading.loader import ModelLoader
 from forecast_grpc.loading.rings import ModelSlot
 
-__all__ = ["HotModel", "HotSet", "LoadLimits", "ModelCache", "ModelLoader", "ModelSlot", "put_aside"]
+__all__ = [
+    "FrequentCustomers",
+    "Handover",
+    "HotModel",
+    "HotSet",
+    "LoadLimits",
+    "ModelCache",
+    "ModelLoader",
+    "ModelSlot",
+    "put_aside",
+]

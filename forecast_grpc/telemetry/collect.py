@@ -145,6 +145,11 @@ class Telemetry:
         facts = _error_facts(exc) if isinstance(exc, ForecastError) else {"cause": repr(exc)}
         self._event("prewarm_failed", customer_id=customer_id, **facts)
 
+    def took_over(self, customers: int, duration_s: float) -> None:
+        """Notes what a new replica was left by the others, and how long it took to load it."""
+        if customers:
+            self._event("took_over", customers=customers, duration_ms=round(duration_s * 1e3, 3))
+
     def unloaded(self, customer_id: str, version: int) -> None:
         """Notes a model that Ray's multiplexer has let go."""
         self._tallies["unloads", ()] += 1

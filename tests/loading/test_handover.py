@@ -1,0 +1,58 @@
+"""What replicas leave to each other."""
+
+import pytest
+
+from forecast_grpc.loading.handover import MAX_NOTED, STALE_AFTER_S, leave, take
+
+
+class Notes(dict[str, bytes]):
+    """Notes in a dictionary."""
+
+    def put(self, name: str, note: bytes) -> None:
+        """Writes a note."""
+        self[name] = note
+
+    def all(self) -> dict[str, bytes]:
+        """Every note."""
+        return dict(self)
+
+    def remove(self, name: str) -> None:
+        """Removes a note."""
+        self.pop(name, None)
+
+
+def test_the_most_frequent_of_all_replicas_come_first() -> None:
+    """Counts of several replicas add up, and the limit cuts off those who ask least."""
+    notes = Notes()
+    leave(notes, "one", [("a", 10), ("b", 5)], now=0.0)
+    leave(notes, "two", [("c", 8), ("b", 6)], now=1.0)
+    assert take(notes, 10, now=2.0) == ["b", "a", "c"]
+    assert take(notes, 1, now=2.0) == ["b"]
+
+
+def test_a_replica_replaces_its_own_note() -> None:
+    """Each replica has one note, and it is of a bounded size."""
+    notes = Notes()
+    leave(notes, "one", [("a", 1)], now=0.0)
+    leave(notes, "one", [(f"c{number}", 1) for number in range(MAX_NOTED + 1)], now=1.0)
+    assert list(notes) == ["one"]
+    assert len(take(notes, 10_000, now=2.0)) == MAX_NOTED
+
+
+def test_stale_notes_go() -> None:
+    """A note of long ago neither counts nor stays."""
+    notes = Notes()
+    leave(notes, "old", [("a", 1)], now=0.0)
+    leave(notes, "new", [("b", 1)], now=STALE_AFTER_S)
+    assert take(notes, 10, now=STALE_AFTER_S + 1.0) == ["b"]
+    assert list(notes) == ["new"]
+
+
+@pytest.mark.parametrize("note", [b"", b"{}", b"[]", b'{"time": 0, "customers": [1]}', b"\xff"])
+def test_notes_of_another_form_are_passed_over(note: bytes) -> None:
+    """What cannot be read neither counts nor fails, and stays for those who can."""
+    notes = Notes()
+    leave(notes, "one", [("a", 1)], now=0.0)
+    notes["two"] = note
+    assert take(notes, 10, now=1.0) == ["a"]
+    assert "two" in notes
