@@ -7,13 +7,9 @@ from importlib import import_module
 from pathlib import Path
 
 # The very functions that start the real service, so that nothing but the application can differ.
-from forecast_grpc.cli._cluster import (
-    SERVICERS,
-    _end,
-    _set_environment,
-    _start_ray,
-)
+from forecast_grpc.cli._cluster import SERVICERS, _set_environment, _start_ray
 from forecast_grpc.cli._endpoints import Endpoints, IngressMode, free_port
+from forecast_grpc.cli._processes import children, end
 from forecast_grpc.config import Settings
 from forecast_grpc.names import APPLICATION_NAME
 
@@ -27,7 +23,7 @@ def host(module: str, grpc_port: int, ingress: IngressMode) -> None:
         # A short name: Ray puts a socket far below it, and the path of a socket is limited.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         _set_environment(ingress, folder)
-        stack.callback(_end, [])
+        stack.callback(lambda: end(children()))
         signal.signal(signal.SIGINT, signal.default_int_handler)
         stack.callback(_start_ray(Settings.model_validate({}), endpoints))
         # Ray has put its own handler in place, which dies without cleaning up.
