@@ -12,9 +12,12 @@ if TYPE_CHECKING:
 
 
 def artefact_of_graph(
-    data: bytes, customer: str, history: Path | None, said: Mapping[str, Any]
+    data: bytes, customer: str, history: Path | None, said: Mapping[str, Any], covariates: tuple[str, ...]
 ) -> "tuple[bytes, ModelMetadata]":
-    """The artefact, and what it says of itself. Ends the command where the graph cannot be served."""
+    """The artefact, and what it says of itself. Ends the command where the graph cannot be served.
+
+    `covariates` are the columns of the history that hold any.
+    """
     from forecast_grpc.convert import convert
     from forecast_grpc.models.graphs import parse_graph
 
@@ -24,7 +27,7 @@ def artefact_of_graph(
         )
     options = {name: value for name, value in said.items() if value is not None}
     try:
-        series = _series(history, customer, said["frequency"])
+        series = _series(history, customer, said["frequency"], covariates)
         fitted = convert(parse_graph(data), history=series, **options)
     except ValueError as exc:
         text = str(exc)
@@ -32,13 +35,13 @@ def artefact_of_graph(
     return fitted.encode(1), fitted.metadata
 
 
-def _series(history: Path, customer: str, frequency: str | None) -> "Series":
+def _series(history: Path, customer: str, frequency: str | None, covariates: tuple[str, ...]) -> "Series":
     from forecast_grpc.fit import SeriesError, read_table
 
     try:
         # The table's reader says at length what the system says in three words.
         history.open("rb").close()
-        return read_table(history, frequency=frequency).series(customer)
+        return read_table(history, frequency=frequency, covariate_columns=covariates).series(customer)
     except SeriesError as exc:
         raise CommandFailed(f"{history} has no history of {customer} to go on from: {exc}.") from exc
     except OSError as exc:

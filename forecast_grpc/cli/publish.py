@@ -50,6 +50,14 @@ def publish(  # noqa: PLR0913 - each is an option of the command.
         str | None,
         typer.Option(metavar="STEP", help="With a graph: the length of a step.", show_default="guessed"),
     ] = None,
+    covariate_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="With a graph: a column of the history that holds a covariate, in the graph's order. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     sign: SignOption = None,
     allow_pickles: Annotated[
         bool,
@@ -74,11 +82,12 @@ def publish(  # noqa: PLR0913 - each is an option of the command.
     key = read_key(sign) if sign else None
     said = {"horizon": horizon, "window": window, "season_length": season_length, "frequency": frequency}
     if file.suffix == ".onnx":
-        data, metadata = artefact_of_graph(_read(file), customer, history, said)
-    elif history or any(said.values()):
+        known = tuple(covariate_column or ())
+        data, metadata = artefact_of_graph(_read(file), customer, history, said, known)
+    elif history or covariate_column or any(said.values()):
         raise CommandFailed(
-            "--history, --horizon, --window, --season-length and --frequency go with an .onnx graph: an artefact"
-            " says all that itself.",
+            "--history, --horizon, --window, --season-length, --frequency and --covariate-column go with an .onnx"
+            " graph: an artefact says all that itself.",
             ExitCode.USAGE,
         )
     else:

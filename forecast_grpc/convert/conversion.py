@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from forecast_grpc.domain import FloatArray, Forecaster
+from forecast_grpc.domain import Covariate, FloatArray, Forecaster
 from forecast_grpc.fit import Series
 from forecast_grpc.fit.frequency import default_horizon, season_length
 
@@ -52,6 +52,9 @@ class Proof:
     sequence: FloatArray
     """What a request brings, shape (n,); n = 0: go on from training."""
 
+    covariates: tuple[Covariate, ...] = ()
+    """What a request brings of each covariate."""
+
     expected: FloatArray
     """The library's own forecast, shape (h,)."""
 
@@ -77,6 +80,9 @@ class Conversion:
 
     history: Series | None = None
     """The end of the training series as the model itself keeps it; None where it keeps none."""
+
+    covariates: tuple[str, ...] = ()
+    """The names of the covariates that the model takes, in its order."""
 
 
 Converter = Callable[[Any, Given], Conversion]

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, TypedDict, Unpack
 
 from forecast_grpc.convert.conversion import Conversion, Converter, Given
-from forecast_grpc.convert.history import read_history, time_text
+from forecast_grpc.convert.history import read_covariates, read_history, time_text
 from forecast_grpc.convert.problems import ConversionError
 from forecast_grpc.convert.proving import prove
 from forecast_grpc.domain import ModelMetadata
@@ -34,6 +34,9 @@ class Options(TypedDict, total=False):
     history: Any
     """The training series or its end, oldest first, shape (n,): an array, a list, or a pandas Series, whose
     DatetimeIndex then tells `frequency` and `state_time`. Missing values are filled."""
+
+    covariates: Mapping[str, Any]
+    """What else was known at each observation of `history`, by name: shape (n,) each. For graphs that take any."""
 
     season_length: int
     """Steps in a season."""
@@ -105,6 +108,9 @@ def _given(options: Options) -> Given:
         parse_frequency(frequency)
     history = options.get("history")
     series = None if history is None else read_history(history, frequency)
+    if series is not None:
+        known = options.get("covariates", series.covariates)
+        series = replace(series, covariates=read_covariates(known, series.values.size))
     return Given(
         horizon=options.get("horizon"),
         season_length=options.get("season_length"),
@@ -127,6 +133,7 @@ def _fitted(conversion: Conversion, history: Series | None, options: Options) ->
         time_zone=options.get("time_zone", "UTC"),
         trained_time=datetime.now(UTC).replace(microsecond=0),
         state_time=history.state_time if history else None,
+        covariates=conversion.covariates,
     )
     if state_time is not None:
         metadata = replace(metadata, state_time=time_text(state_time))

@@ -1,6 +1,7 @@
 """The history that comes with a model: what an empty request goes on from, and what errors are measured on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from forecast_grpc.convert.conversion import Proof
 from forecast_grpc.convert.problems import ConversionError
 from forecast_grpc.domain import FloatArray, Forecaster
 from forecast_grpc.fit import Series
+from forecast_grpc.fit.covariates import known_covariates
 from forecast_grpc.fit.families import FitSpec
 from forecast_grpc.fit.frequency import Frequency, guess_frequency
 from forecast_grpc.fit.quantiles import random_walk_quantiles
@@ -29,15 +31,31 @@ def read_history(history: Any, frequency: str | None) -> Series:  # noqa: ANN401
 
     Raises ConversionError where it holds no observation, an infinite one, or times that lie on no grid.
     """
-    if not isinstance(history, Series):
-        history = _series(history, frequency)
+    series = history if isinstance(history, Series) else _series(history, frequency)
     try:
-        values = fill_missing(history.values) if history.values.size else None
+        values = fill_missing(series.values) if series.values.size else None
     except ValueError:
         values = None
     if values is None or not np.isfinite(values).all():
         raise ConversionError("The history holds no observation, or an infinite one.")
-    return Series(values=values, frequency=history.frequency, state_time=history.state_time)
+    return replace(series, values=values)
+
+
+def read_covariates(covariates: Mapping[str, Any], length: int) -> dict[str, FloatArray]:
+    """The covariates of a history of that length, missing values filled. Raises ConversionError for any other."""
+    return {name: _covariate(name, values, length) for name, values in covariates.items()}
+
+
+def _covariate(name: str, values: Any, length: int) -> FloatArray:  # noqa: ANN401 - whatever makes an array
+    try:
+        known = fill_missing(np.asarray(values, np.float64))
+    except (TypeError, ValueError) as exc:
+        raise ConversionError(f"The covariate {name} must be a sequence of numbers.") from exc
+    if known.shape != (length,) or not np.isfinite(known).all():
+        raise ConversionError(
+            f"The covariate {name} must hold {length} finite numbers, one for each observation of the history."
+        )
+    return known
 
 
 def _series(history: Any, frequency: str | None) -> Series:  # noqa: ANN401
@@ -103,12 +121,12 @@ def proofs_of(values: FloatArray, length: int, predict: Predict, horizon: int) -
     return tuple(Proof(sequence=sequence, expected=predict(window, horizon)) for sequence, window in asked)
 
 
-def measured(
-    forecaster: Forecaster, values: FloatArray, horizon: int, season_length: int
-) -> ResidualQuantiles:
-    """The quantiles of the model's errors on the second half of `values`; a random walk's where too short."""
+def measured(forecaster: Forecaster, history: Series, horizon: int, season_length: int) -> ResidualQuantiles:
+    """The quantiles of the model's errors on the second half of the history; a random walk's where too short."""
+    values = history.values
     if values.size < 2 * forecaster.min_length:
         return random_walk_quantiles(values, horizon)
-    spec = FitSpec(horizon=horizon, season_length=season_length)
+    known = known_covariates(history, horizon)
+    spec = FitSpec(horizon=horizon, season_length=season_length, covariates=known)
     errors = rolling_origin(lambda *_: forecaster, values, spec)
     return random_walk_quantiles(values, horizon) if errors is None else errors.quantiles()

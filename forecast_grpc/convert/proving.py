@@ -30,7 +30,7 @@ def prove(fitted: FittedModel, conversion: Conversion) -> None:
 def _distance(served: ServedModel, proof: Proof) -> float:
     """How far the served forecast is from the library's, relative to its largest value."""
     horizon = proof.expected.size
-    query = ForecastQuery(sequence=proof.sequence, horizon=horizon)
+    query = ForecastQuery(sequence=proof.sequence, horizon=horizon, covariates=proof.covariates)
     forecast = answer(served, query, max_horizon=horizon).forecast
     size = float(np.abs(proof.expected).max())
     return float(np.abs(forecast - proof.expected).max()) / (size or 1.0)

@@ -10,6 +10,7 @@ from forecast_grpc.convert.history import Predict, measured, need_history, proof
 from forecast_grpc.convert.problems import ConversionError
 from forecast_grpc.convert.recursion import recursive
 from forecast_grpc.domain import FloatArray
+from forecast_grpc.fit import Series
 from forecast_grpc.fit.quantiles import no_quantiles
 from forecast_grpc.models import Linear
 
@@ -55,7 +56,7 @@ def linear(affine: Affine, given: Given, predict: Predict) -> Conversion:
         anchored=False,
     )
     return Conversion(
-        forecaster=replace(model, residuals=measured(model, history, horizon, season_length)),
+        forecaster=replace(model, residuals=measured(model, Series(values=history), horizon, season_length)),
         horizon=horizon,
         season_length=season_length,
         proofs=proofs_of(history, lags, predict, horizon),

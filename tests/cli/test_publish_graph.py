@@ -10,7 +10,7 @@ from forecast_grpc.domain import ForecastQuery
 from forecast_grpc.forecasting import answer
 from forecast_grpc.store import FolderStore
 from tests.cli.conftest import RunCommand
-from tests.models.examples import graph, linear, series
+from tests.models.examples import graph, informed, linear, series
 
 LAGS = 24
 
@@ -47,6 +47,24 @@ def test_a_graph_becomes_the_next_version(run: RunCommand, store: Path, file: Pa
     assert (metadata.frequency, metadata.state_time) == ("P1D", "2026-04-10T00:00:00Z")
     forecast = answer(model, ForecastQuery(sequence=np.empty(0)), max_horizon=10).forecast
     assert forecast == pytest.approx(linear().weights @ series(100)[-LAGS:] + linear().intercept, rel=1e-9)
+
+
+def test_covariates_come_from_columns(run: RunCommand, store: Path, tmp_path: Path) -> None:
+    """The columns that are named, in their order, are the covariates that requests have to name."""
+    made, _ = informed(7, 3)
+    file, history = tmp_path / "informed.onnx", tmp_path / "promoted.csv"
+    file.write_bytes(made.graph.tobytes())
+    rows = [f"new,{step},{value},{step % 5},{step % 3}" for step, value in enumerate(series(60))]
+    history.write_text("\n".join(["customer,step,value,price,promotion", *rows]))
+    columns = ("--covariate-column", "promotion", "--covariate-column", "price")
+    done = run("publish", "new", file, "--history", history, *columns, "--store", store)
+    assert (done.code, done.out) == (0, "new is served by version 1, onnx.\n")
+    model = decode(FolderStore(store).read("new").data, "new")
+    assert model.metadata.covariates == ("promotion", "price")
+    assert model.forecaster.covariate_tail is not None
+    assert model.forecaster.covariate_tail.tolist() == [[0, 1, 2], [2, 3, 4]]
+    missing = run("publish", "new", file, "--history", history, "--store", store)
+    assert (missing.code, "takes 2 covariates, not 0" in missing.err) == (1, True)
 
 
 def test_options_are_taken(run: RunCommand, store: Path, file: Path, history: Path) -> None:

@@ -19,10 +19,12 @@ from forecast_grpc.artefact import decode
 from forecast_grpc.convert import ConversionError, convert
 from forecast_grpc.convert.conversion import Conversion, Proof
 from forecast_grpc.convert.proving import prove
+from forecast_grpc.domain import Covariate, ForecastQuery
 from forecast_grpc.errors import CustomerIdInvalid
+from forecast_grpc.forecasting import answer
 from forecast_grpc.store import FolderStore
-from tests.convert.examples import SEASON, daily, sales, served, windows
-from tests.models.examples import graph
+from tests.convert.examples import SEASON, TRAINED, daily, sales, served, windows
+from tests.models.examples import graph, informed
 
 
 def ridge() -> Ridge:
@@ -146,6 +148,42 @@ def test_a_graph_is_a_model() -> None:
     converted = convert(onnx_library.load_model_from_string(graph()), history=sales())
     metadata = converted.metadata
     assert (metadata.family, metadata.min_length, metadata.horizon) == ("onnx", 24, 7)
+
+
+def test_a_graph_takes_covariates() -> None:
+    """A second input takes what is known beside the series, by names that a request must give."""
+    made, by_hand = informed(7, 3)
+    history, rng = sales(), np.random.default_rng(2)
+    past = {"price": rng.normal(size=history.size), "promotion": rng.normal(size=history.size)}
+    graph_ = onnx_library.load_model_from_string(made.graph.tobytes())
+    converted = convert(graph_, history=history, covariates=past)
+    assert converted.metadata.covariates == ("price", "promotion")
+    ahead = rng.normal(size=(2, 7))
+    known = np.concatenate([np.array(list(past.values()))[:, -3:], ahead], axis=1)
+    asked = tuple(Covariate(name=name, values=row) for name, row in zip(past, ahead, strict=True))
+    model = decode(converted.encode(1), "")
+    found = answer(model, ForecastQuery(sequence=np.empty(0), covariates=asked), max_horizon=7)
+    assert found.forecast == pytest.approx(by_hand(history[-24:], known), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("covariates", "reason"),
+    [
+        ({}, "takes 2 covariates, not 0"),
+        ({"price": np.ones(TRAINED)}, "takes 2 covariates, not 1"),
+        (
+            {"price": np.ones(TRAINED), "promotion": np.ones(3)},
+            f"promotion must hold {TRAINED} finite numbers",
+        ),
+        ({"price": np.ones(TRAINED), "promotion": ["no"]}, "promotion must be a sequence of numbers"),
+    ],
+)
+def test_covariates_that_do_not_fit_the_graph(covariates: Any, reason: str) -> None:
+    """One sentence says which covariates are missing, or which one is wrong."""
+    made, _ = informed(7, 3)
+    graph_ = onnx_library.load_model_from_string(made.graph.tobytes())
+    with pytest.raises(ConversionError, match=reason):
+        convert(graph_, history=sales(), covariates=covariates)
 
 
 def test_a_graph_of_any_length_needs_a_window() -> None:

@@ -1,6 +1,8 @@
 """One small model of each family, for what all families have in common."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from onnx import GraphProto, TensorProto, helper, numpy_helper
@@ -76,6 +78,33 @@ def serialised(made: GraphProto, opset: int = 17, domains: tuple[str, ...] = ())
 def onnx(data: bytes | None = None) -> Onnx:
     """The family `onnx` with that graph, or with another of as many lags."""
     return Onnx(graph=np.frombuffer(data or graph(), np.uint8), tail=series(24), residuals=residuals())
+
+
+def informed(steps: int, past: int, lags: int = 24) -> tuple[Onnx, Callable[[Any, Any], Any]]:
+    """A graph of a window and two covariates, of `past` values before the steps, and the same in numpy."""
+    rng = np.random.default_rng(8)
+    width = past + steps
+    weights, effects = rng.normal(size=(lags, steps)) / lags, rng.normal(size=(2 * width, steps))
+    if steps > 1:
+        # No step looks at what is ahead of it.
+        ahead = np.arange(width)[:, np.newaxis] > past + np.arange(steps)
+        effects[np.tile(ahead, (2, 1))] = 0.0
+    nodes = [
+        helper.make_node("MatMul", ["window", "weights"], ["own"]),
+        helper.make_node("Flatten", ["covariates"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "effects"], ["others"]),
+        helper.make_node("Add", ["own", "others"], ["forecast"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("window", TensorProto.DOUBLE, [1, lags]),
+        helper.make_tensor_value_info("covariates", TensorProto.DOUBLE, [1, 2, width]),
+    ]
+    outputs = [helper.make_tensor_value_info("forecast", TensorProto.DOUBLE, [1, steps])]
+    stored = [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(effects, "effects")]
+    data = serialised(helper.make_graph(nodes, "informed", inputs, outputs, stored))
+    tail = rng.normal(size=(2, past))
+    model = replace(onnx(data), covariate_tail=tail, max_horizon=steps if steps > 1 else None)
+    return model, lambda window, known: window @ weights + known.ravel() @ effects
 
 
 def seasonal_ar() -> SeasonalAr:

@@ -17,7 +17,7 @@ from forecast_grpc.config import Settings
 from forecast_grpc.loading.hot import HotModel
 from forecast_grpc.models import Onnx
 from forecast_grpc.models.graphs import MAX_GRAPH_BYTES, SESSIONS, UnsupportedGraph, session_bytes
-from tests.models.examples import graph, linear, onnx, serialised, series
+from tests.models.examples import graph, informed, linear, onnx, serialised, series
 
 LAGS = 24
 
@@ -306,3 +306,41 @@ def test_memory_is_estimated_on_the_safe_side() -> None:
         held[-1].forecast(series(LAGS), 1)
     grown = psutil.Process().memory_info().rss - before
     assert grown <= SESSIONS.resident_bytes - resident_bytes
+
+
+# --- covariates ---
+
+
+@pytest.mark.parametrize("past", [0, 3])
+def test_covariates_reach_the_graph(past: int) -> None:
+    """A graph of several steps gets the past of each covariate and its values at the steps."""
+    model, by_hand = informed(7, past)
+    model = Onnx.from_arrays(model.arrays())
+    window, known = series(30), np.random.default_rng(1).normal(size=(2, past + 7))
+    assert model.forecast(window, 7, None, known) == pytest.approx(by_hand(window[-LAGS:], known), rel=1e-9)
+    # A shorter horizon is the beginning of a longer one.
+    shorter = model.forecast(window, 4, None, known[:, : past + 4])
+    assert shorter == pytest.approx(by_hand(window[-LAGS:], known)[:4], rel=1e-9)
+
+
+@pytest.mark.parametrize("past", [0, 3])
+def test_covariates_move_on_with_the_window(past: int) -> None:
+    """A graph of one step gets, at each step, the covariates of that step and the ones before."""
+    model, by_hand = informed(1, past)
+    path, known = series(LAGS), np.random.default_rng(1).normal(size=(2, past + 5))
+    for step in range(5):
+        block = by_hand(path[-LAGS:], known[:, step : step + past + 1])
+        path = np.concatenate([path, block])
+    assert model.forecast(series(LAGS), 5, None, known) == pytest.approx(path[LAGS:], rel=1e-9)
+
+
+def test_a_graph_with_covariates_has_two_inputs() -> None:
+    """A model that names covariates for a graph without them is damaged, and so is the reverse."""
+    model, _ = informed(1, 2)
+    arrays = model.arrays()
+    with pytest.raises(ValueError, match="two inputs of floats"):
+        Onnx.from_arrays(arrays | {"graph": onnx().graph})
+    with pytest.raises(ValueError, match="one input of floats"):
+        Onnx.from_arrays(onnx().arrays() | {"graph": model.graph})
+    with pytest.raises(ValueError, match="covariate_tail holds 2 covariates instead of 3"):
+        Onnx.from_arrays(arrays | {"covariate_count": np.array([3.0])})
