@@ -1,5 +1,6 @@
 """What all tests share: one running service a session and ingress mode, on a store of known models."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pytest
 
 from tests import stores
 from tests.service import RunningService, serving
+
+# A shell that runs the tests in the background has SIGINT ignored, which programs that they start would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A shared machine may stop for a moment: how long an example takes proves nothing.
 hypothesis.settings.register_profile("no deadline", deadline=None)
