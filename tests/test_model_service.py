@@ -167,7 +167,9 @@ def test_lists_customers_page_by_page(ask: Ask) -> None:
             if not token:
                 break
             assert len(reply.message.models) == 25
-        assert tuple(names) == MANY
+        # Other tests may have published more of them.
+        assert names == sorted(set(names))
+        assert set(MANY) <= set(names)
 
 
 def test_lists_models_that_cannot_be_served(ask: Ask) -> None:
