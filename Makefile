@@ -28,8 +28,9 @@ setup:  ## Create .venv with the locked dependencies (PYTHON=python3.12 to choos
 serve: setup  ## Start the service in the foreground, on a demo store if you name no other (ARGS="--port 9001")
 	@exec $(VENV)/bin/forecast-grpc serve $(ARGS)
 
-test: setup  ## Run the tests (ARGS="tests/test_wire.py -k horizon" for some of them)
-	@exec $(PY) -m pytest $(ARGS)
+# All of them in two processes: see tests/conftest.py for what goes together.
+test: setup  ## Run the tests (ARGS="tests/test_wire.py -k horizon" for some of them, in one process)
+	@exec $(PY) -m pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadgroup)
 
 # A make of its own: all checks run, side by side, and each reports, whichever fails.
 check: setup $(BUF)  ## Check formatting, lint, types, the protos and the generated code

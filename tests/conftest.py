@@ -19,6 +19,31 @@ hypothesis.settings.load_profile("no deadline")
 
 INGRESS_MODES = ("haproxy", "proxy")
 
+FINDING = "finding"
+"""The name under which a test records what the run's summary is to print."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Says which tests go together where several processes share the work: those with the same service or file."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    values = callspec.params.values() if callspec else ()
+    ingress = next((each for each in values if isinstance(each, str) and each in INGRESS_MODES), "")
+    shared = "service" in getattr(item, "fixturenames", ())
+    return f"{'service' if shared else item.path.name}-{ingress}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what tests have found out: a process that shares the work has no terminal of its own."""
+    for report in terminalreporter.getreports("passed"):
+        for name, finding in report.user_properties:
+            if name == FINDING:
+                terminalreporter.write_line(str(finding))
+
 
 @pytest.fixture(scope="session", params=INGRESS_MODES)
 def service(

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests import stores
-from tests.conftest import INGRESS_MODES
+from tests.conftest import FINDING, INGRESS_MODES
 from tests.service import RunningService, eventually, serving
 from tests.stores import MANY
 
@@ -30,7 +30,9 @@ def fleet(
         yield running
 
 
-def test_a_killed_replica_is_survived(fleet: RunningService, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_killed_replica_is_survived(
+    fleet: RunningService, record_property: Callable[[str, object], None]
+) -> None:
     """All customers are answered again, each by one replica over both protocols, by three replicas in all."""
     before = eventually(lambda: settled(fleet))
     victim = replica_processes(fleet)[0]
@@ -39,11 +41,12 @@ def test_a_killed_replica_is_survived(fleet: RunningService, capsys: pytest.Capt
     after = eventually(lambda: settled(fleet), timeout_s=150)
     survivors = [customer for customer, replica in before.items() if replica in after.values()]
     moved = [customer for customer in survivors if before[customer] != after[customer]]
-    with capsys.disabled():
-        print(  # noqa: T201 - how many moved is what an operator wants to know of an upgrade
-            f"\n{fleet.ingress}: a killed replica moved {len(moved)} of the {len(survivors)} customers of the "
-            f"surviving replicas, and all {len(before) - len(survivors)} of its own"
-        )
+    # How many moved is what an operator wants to know of an upgrade.
+    record_property(
+        FINDING,
+        f"{fleet.ingress}: a killed replica moved {len(moved)} of the {len(survivors)} customers of the surviving "
+        f"replicas, and all {len(before) - len(survivors)} of its own",
+    )
 
 
 def test_a_new_replica_has_the_busiest_customers(fleet: RunningService) -> None:
