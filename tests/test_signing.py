@@ -194,7 +194,7 @@ def test_a_key_travels_without_being_shown() -> None:
     assert repr(KEY.pem) not in repr(KEY)
 
 
-@pytest.mark.parametrize("pem", [b"", b"not a key", KEY.public.encode()])
+@pytest.mark.parametrize("pem", [b"", b"not a key", KEY.public.encode()], ids=["empty", "text", "public"])
 def test_what_is_no_private_key_is_refused(pem: bytes) -> None:
     """At once, not by the first signature."""
     with pytest.raises(ValueError, match="not the PEM file"):
