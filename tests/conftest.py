@@ -24,9 +24,19 @@ FINDING = "finding"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Says which tests go together where several processes share the work: those with the same service or file."""
+    """Says which tests go together where several processes share the work, and which come first.
+
+    Those with the same service, or in the same file and behind the same ingress, go together.
+    """
     for item in items:
         item.add_marker(pytest.mark.xdist_group(_group(item)))
+    # The long ones first: at the end small ones keep all processes busy.
+    items.sort(key=lambda item: not _starts_a_service(item))
+
+
+def _starts_a_service(item: pytest.Item) -> bool:
+    module = item.getparent(pytest.Module)
+    return "service" in getattr(item, "fixturenames", ()) or hasattr(getattr(module, "obj", None), "serving")
 
 
 def _group(item: pytest.Item) -> str:
