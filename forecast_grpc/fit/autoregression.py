@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray
 from forecast_grpc.fit.problems import SeriesError
+from forecast_grpc.fit.ridge import rows_of
 from forecast_grpc.models.seasonal_ar import Lags, places
 
 _STRENGTHS = (0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
@@ -42,9 +43,7 @@ class Rows:
     @classmethod
     def of(cls, values: FloatArray, window: int, horizon: int) -> "Rows":
         """All windows of `values` that a whole horizon follows."""
-        rows = np.lib.stride_tricks.sliding_window_view(values, window + horizon)
-        last = rows[:, window - 1 : window]
-        return cls(rows[:, :window] - last, rows[:, window:] - last)
+        return cls(*rows_of(values, window, horizon))
 
     def solutions(self, index: NDArray[np.intp], priors: FloatArray) -> FloatArray:
         """The weights for each strength and prior, shape (H, K, strengths * p), given priors (H, K, p)."""

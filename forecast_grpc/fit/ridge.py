@@ -79,7 +79,7 @@ def fit_weights(values: FloatArray, horizon: int, season_length: int) -> tuple[F
         )
     # Weights do not depend on the unit; products of values near the limits of floats would.
     scale = float(np.abs(np.diff(values)).max()) or 1.0
-    inputs, targets = _rows(values / scale, windows[-1], horizon)
+    inputs, targets = rows_of(values / scale, windows[-1], horizon)
     chosen = _choose(inputs, targets, list(_settings(windows, season_length)))
     moments = _Moments.of(inputs, targets)
     widest = max(setting.window for setting in chosen)
@@ -105,7 +105,8 @@ def _settings(windows: tuple[int, ...], season_length: int) -> Iterator[_Setting
                 yield from (_Setting(window, strength, prior) for strength in _STRENGTHS)
 
 
-def _rows(values: FloatArray, window: int, horizon: int) -> tuple[FloatArray, FloatArray]:
+def rows_of(values: FloatArray, window: int, horizon: int) -> tuple[FloatArray, FloatArray]:
+    """Windows (n, window) of `values` and what followed (n, horizon), each less its window's last value."""
     rows = np.lib.stride_tricks.sliding_window_view(values, window + horizon)
     last = rows[:, window - 1 : window]
     return rows[:, :window] - last, rows[:, window:] - last

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.covariates import Regression
-from forecast_grpc.models.parameters import bounded_horizon, scalars, stored, vector
+from forecast_grpc.models.parameters import bounded_horizon, horizon_bound, scalars, stored, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 
 
@@ -109,8 +109,7 @@ class Linear:
             "tail": self.tail,
             NAME: self.residuals.offsets,
         }
-        if self.max_horizon is not None:
-            arrays["max_horizon"] = np.array([float(self.max_horizon)])
+        arrays |= horizon_bound(self.max_horizon)
         if not self.anchored:
             arrays["anchored"] = np.zeros(1)
         return arrays if self.regression is None else arrays | self.regression.arrays()

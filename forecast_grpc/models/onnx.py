@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.graphs import Seat, check_graph
-from forecast_grpc.models.parameters import bounded_horizon, scalars, stored, vector
+from forecast_grpc.models.parameters import bounded_horizon, horizon_bound, scalars, stored, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 
 _INPUT_TYPES: Mapping[str, np.dtype[np.floating]] = {
@@ -109,8 +109,7 @@ class Onnx:
             "tail": self.tail,
             NAME: self.residuals.offsets,
         }
-        if self.max_horizon is not None:
-            arrays["max_horizon"] = np.array([float(self.max_horizon)])
+        arrays |= horizon_bound(self.max_horizon)
         if self.covariate_tail is not None:
             arrays[_COUNT] = np.array([float(len(self.covariate_tail))])
             arrays |= {_TAIL: self.covariate_tail} if self.covariate_tail.size else {}

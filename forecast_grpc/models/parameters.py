@@ -1,4 +1,4 @@
-"""Reading a model's parameters back from stored arrays, with their shapes checked."""
+"""A model's parameters as stored arrays, and back from them with their shapes checked."""
 
 from collections.abc import Mapping
 
@@ -38,6 +38,11 @@ def bounded_horizon(arrays: Mapping[str, StoredArray]) -> int | None:
     if not steps >= 1.0:
         raise ValueError(f"the parameter max_horizon is {steps}")
     return int(steps)
+
+
+def horizon_bound(max_horizon: int | None) -> dict[str, StoredArray]:
+    """What `bounded_horizon` reads; nothing where nothing bounds the model."""
+    return {} if max_horizon is None else {"max_horizon": np.array([float(max_horizon)])}
 
 
 def narrow(values: FloatArray) -> StoredArray:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray, StoredArray
-from forecast_grpc.models.parameters import bounded_horizon, narrow, scalars, stored, vector
+from forecast_grpc.models.parameters import bounded_horizon, horizon_bound, narrow, scalars, stored, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 
 
@@ -136,8 +136,7 @@ class SeasonalAr:
             "tail": narrow(self.tail),
             NAME: self.residuals.offsets,
         }
-        if self.max_horizon is not None:
-            arrays["max_horizon"] = np.array([float(self.max_horizon)])
+        arrays |= horizon_bound(self.max_horizon)
         return arrays
 
     @classmethod

@@ -8,19 +8,19 @@ from forecast_grpc.fit import SeriesError
 from forecast_grpc.fit.ridge import (
     _held_out_errors,
     _Moments,
-    _rows,
     _seasonal_naive_weights,
     _Setting,
     _settings,
     _solve,
     fit_weights,
+    rows_of,
 )
 from tests.models.examples import series
 
 
 def test_the_solution_is_that_of_penalised_least_squares() -> None:
     """The closed form equals least squares with the penalty as extra rows, intercept not penalised."""
-    inputs, targets = _rows(series(90), 24, 5)
+    inputs, targets = rows_of(series(90), 24, 5)
     setting = _Setting(window=24, strength=0.3, prior=12)
     weights, intercept = _solve(_Moments.of(inputs, targets), setting, 24)
     root = np.sqrt(0.3 * (inputs**2).sum(axis=0).mean())
@@ -36,14 +36,14 @@ def test_a_strong_prior_is_the_seasonal_naive_method() -> None:
     """Shrunk without end, the weights repeat the last season."""
     values = series(120)
     setting = _Setting(window=24, strength=1e12, prior=12)
-    weights, _ = _solve(_Moments.of(*_rows(values, 24, 15)), setting, 24)
+    weights, _ = _solve(_Moments.of(*rows_of(values, 24, 15)), setting, 24)
     repeated = weights @ (values[-24:] - values[-1]) + values[-1]
     assert repeated == pytest.approx(np.resize(values[-12:], 15), rel=1e-6)
 
 
 def test_settings_are_judged_by_the_weights_that_they_would_give() -> None:
     """The errors by principal components are those of forecasts with the solved weights."""
-    inputs, targets = _rows(series(150), 24, 5)
+    inputs, targets = rows_of(series(150), 24, 5)
     moments = _Moments.of(inputs[:90], targets[:90])
     settings = list(_settings((12, 24), 12))
     errors = list(_held_out_errors(moments, inputs[95:], targets[95:], settings))
@@ -60,7 +60,7 @@ def test_a_season_too_long_is_refused() -> None:
 
 def test_a_shorter_window_is_padded_with_zeros() -> None:
     """Older lags have no weight, and the others the same as alone."""
-    moments = _Moments.of(*_rows(series(90), 24, 5))
+    moments = _Moments.of(*rows_of(series(90), 24, 5))
     setting = _Setting(window=10, strength=0.1, prior=0)
     wide, _ = _solve(moments, setting, 24)
     narrow, _ = _solve(moments, setting, 10)
