@@ -201,6 +201,17 @@ def _ready(process: subprocess.Popen[str], store: Path, ingress: str) -> Running
     )
 
 
+def grpc_forecast(address: str) -> list[float]:
+    """The tutorial's forecast over gRPC, from any service that listens there."""
+    with grpc.insecure_channel(address) as channel:
+        response = ForecastServiceStub(channel).Forecast(
+            ForecastRequest(sequence_data=TUTORIAL_SEQUENCE),
+            metadata=(("multiplexed_model_id", "customer_123"),),
+            timeout=20,
+        )
+    return list(response.forecast)
+
+
 def _grpc_success(response: ForecastResponse, call: Any) -> Outcome:
     return Outcome(
         code="OK",

@@ -3,11 +3,16 @@
 import math
 import shutil
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from forecast_grpc.cli._picture import AXIS, Picture, not_installed
+from forecast_grpc.cli._common import notes
+from forecast_grpc.cli._picture import AXIS, Picture, not_installed, to_file
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _WIDTH, _HEIGHT = 100, 22
 _TICKS = 8
@@ -20,6 +25,15 @@ _BLUE, _ORANGE, _SAND = 75, 208, 180
 """Colours of the 256 that terminals know, which can be told apart on dark and light grounds."""
 
 _SHADES = "░▒▓"
+
+
+def draw(picture: Picture, console: "Console", *, plot: bool, plot_file: Path | None) -> None:
+    """Draws it into the file and onto the console, as asked for. Ends the command where that cannot be."""
+    if plot_file is not None:
+        to_file(picture, plot_file)
+        notes().print(f"Drew {plot_file}.")
+    if plot:
+        typer.echo(in_terminal(picture, colours=console.is_terminal), err=console.stderr)
 
 
 def in_terminal(picture: Picture, *, colours: bool) -> str:

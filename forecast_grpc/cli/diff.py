@@ -62,7 +62,11 @@ def diff(
     else:
         _print(found)
     if found.forecasts is not None and (plot or plot_file is not None):
-        _draw(_picture(customer, found, *found.forecasts), as_json=as_json, plot=plot, plot_file=plot_file)
+        from forecast_grpc.cli._terminal import draw
+
+        # With --json standard output is for programs alone.
+        console = notes() if as_json else output()
+        draw(_picture(customer, found, *found.forecasts), console, plot=plot, plot_file=plot_file)
 
 
 def _pair(customer: str, versions: tuple[int, ...], first: int | None, second: int | None) -> tuple[int, int]:
@@ -98,16 +102,3 @@ def _picture(customer: str, found: "Comparison", old: "FloatArray", new: "FloatA
         forecast=new.tolist(),
         quantiles=((f"version {before}", old.tolist()),),
     )
-
-
-def _draw(picture: "Picture", *, as_json: bool, plot: bool, plot_file: Path | None) -> None:
-    from forecast_grpc.cli._picture import to_file
-    from forecast_grpc.cli._terminal import in_terminal
-
-    if plot_file is not None:
-        to_file(picture, plot_file)
-        notes().print(f"Drew {plot_file}.")
-    if plot:
-        # With --json standard output is for programs alone.
-        console = notes() if as_json else output()
-        typer.echo(in_terminal(picture, colours=console.is_terminal), err=console.stderr)

@@ -26,8 +26,6 @@ from forecast_grpc.cli._target import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from forecast_grpc.cli._call import Reply
     from forecast_grpc.v1.forecast_pb2 import ForecastResponse
 
@@ -114,8 +112,12 @@ def forecast(  # noqa: PLR0913 - each is an option of the command.
     else:
         _print(reply)
     if drawing:
+        from forecast_grpc.cli._picture import Picture
+        from forecast_grpc.cli._terminal import draw
+
+        picture = Picture.of(reply.response, history)
         # With --json standard output is for programs alone.
-        _draw(reply, history, notes() if as_json else output(), plot=plot, plot_file=plot_file)
+        draw(picture, notes() if as_json else output(), plot=plot, plot_file=plot_file)
 
 
 def _request(**fields: Any) -> Any:  # noqa: ANN401
@@ -156,24 +158,3 @@ def _print(reply: "Reply[ForecastResponse]") -> None:
     model = response.model
     where = ", ".join(f"{key} {value}" for key, value in sorted(reply.provenance.items()))
     notes().print(f"{response.customer_id}: version {model.version}, {model.family}; {where}", style="dim")
-
-
-def _draw(
-    reply: "Reply[ForecastResponse]",
-    history: list[float],
-    console: "Console",
-    *,
-    plot: bool,
-    plot_file: Path | None,
-) -> None:
-    from forecast_grpc.cli._picture import Picture, to_file
-
-    picture = Picture.of(reply.response, history)
-    if plot_file is not None:
-        to_file(picture, plot_file)
-        notes().print(f"Drew {plot_file}.")
-    if plot:
-        from forecast_grpc.cli._terminal import in_terminal
-
-        drawn = in_terminal(picture, colours=console.is_terminal)
-        typer.echo(drawn, err=console.stderr)

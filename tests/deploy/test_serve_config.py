@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import grpc
 import httpx
 import psutil
 import pytest
@@ -23,10 +22,8 @@ from forecast_grpc.cli._endpoints import free_port
 from forecast_grpc.config import Settings
 from forecast_grpc.names import APPLICATION_NAME, GRPC_PORT, HTTP_PORT
 from forecast_grpc.routing.haproxy import PORT_VARIABLES, haproxy_environment
-from forecast_grpc.v1.forecast_pb2 import ForecastRequest
-from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 from tests import stores
-from tests.service import TUTORIAL_FORECAST, TUTORIAL_SEQUENCE, eventually
+from tests.service import TUTORIAL_FORECAST, TUTORIAL_SEQUENCE, eventually, grpc_forecast
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 150.0
@@ -135,14 +132,3 @@ def http_forecast(process: subprocess.Popen[bytes], url: str) -> list[float] | N
         return None
     forecast: list[float] | None = reply.json()["forecast"] if reply.is_success else None
     return forecast
-
-
-def grpc_forecast(address: str) -> list[float]:
-    """The forecast over gRPC."""
-    with grpc.insecure_channel(address) as channel:
-        response = ForecastServiceStub(channel).Forecast(
-            ForecastRequest(sequence_data=TUTORIAL_SEQUENCE),
-            metadata=(("multiplexed_model_id", "customer_123"),),
-            timeout=20,
-        )
-    return list(response.forecast)

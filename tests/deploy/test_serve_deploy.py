@@ -4,18 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc
 import httpx
 import pytest
 import yaml
 
 from forecast_grpc.cli._cluster import wait_until_serving
 from forecast_grpc.cli._endpoints import free_port
-from forecast_grpc.v1.forecast_pb2 import ForecastRequest
-from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 from tests import stores
 from tests.deploy.ray_cluster import RayCluster, ray_cluster
-from tests.service import TUTORIAL_FORECAST, TUTORIAL_SEQUENCE, eventually
+from tests.service import TUTORIAL_FORECAST, TUTORIAL_SEQUENCE, eventually, grpc_forecast
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S = 90.0
@@ -68,17 +65,6 @@ def serve_part(file: Path, store: Path, grpc_port: int, http_port: int) -> dict[
         "grpc_options": config["grpc_options"] | {"port": grpc_port},
         "http_options": {"host": "127.0.0.1", "port": http_port},
     }
-
-
-def grpc_forecast(address: str) -> list[float]:
-    """The forecast over gRPC."""
-    with grpc.insecure_channel(address) as channel:
-        response = ForecastServiceStub(channel).Forecast(
-            ForecastRequest(sequence_data=TUTORIAL_SEQUENCE),
-            metadata=(("multiplexed_model_id", "customer_123"),),
-            timeout=20,
-        )
-    return list(response.forecast)
 
 
 def http_forecast(url: str) -> list[float]:
