@@ -1,14 +1,15 @@
 """One path below the wire for the model service: what each call does, the same for every door."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from forecast_grpc.call import Call
 from forecast_grpc.customer import require_customer_id
-from forecast_grpc.errors import DeadlineExceeded, ForecastError, InternalError, ModelServiceDisabled
+from forecast_grpc.errors import DeadlineExceeded, ForecastError, ModelServiceDisabled
 from forecast_grpc.fleet import Fleet
+from forecast_grpc.outcome import outcome_of
 from forecast_grpc.records import (
     Activated,
     Activation,
@@ -150,21 +151,12 @@ class Administration:
         *,
         needs: ModelServiceMode = ModelServiceMode.READ,
     ) -> T | ForecastError:
-        started = time.perf_counter()
-        outcome: T | ForecastError | None = None
-        self._telemetry.in_flight += 1
-        try:
+        async def answered() -> T:
             self._require(needs)
-            outcome = await answer(decode())
-        except ForecastError as exc:
-            outcome = exc
-        except Exception as exc:  # noqa: BLE001 - logged whole, and the caller gets INTERNAL
-            self._telemetry.failure(call.request_id, exc)
-            outcome = InternalError(call.request_id)
-        finally:
-            self._telemetry.in_flight -= 1
-            self._record(call, rpc, outcome, time.perf_counter() - started)
-        return outcome
+            return await answer(decode())
+
+        record = partial(self._record, call, rpc)
+        return await outcome_of(answered(), self._telemetry, call.request_id, record)
 
     def _require(self, needs: ModelServiceMode) -> None:
         if self._mode in {needs, ModelServiceMode.ALL}:

@@ -11,10 +11,11 @@ from functools import partial
 from forecast_grpc.call import Call
 from forecast_grpc.customer import require_customer_id
 from forecast_grpc.domain import Answer, ForecastQuery, ForecastResult, RequestLimits, ServedModel
-from forecast_grpc.errors import ForecastError, InternalError
+from forecast_grpc.errors import ForecastError
 from forecast_grpc.forecasting import answer
 from forecast_grpc.loading import FrequentCustomers, HotSet
 from forecast_grpc.models.pickled import Pickled
+from forecast_grpc.outcome import outcome_of
 from forecast_grpc.records import LoadCause
 from forecast_grpc.telemetry import Facts, Telemetry, loading_for
 
@@ -44,25 +45,10 @@ class Engine:
     async def forecast(
         self, call: Call, customer_id: str, decode: Callable[[], ForecastQuery]
     ) -> Answer | ForecastError:
-        """The answer to a request, or the error that its caller is to get.
-
-        Raises nothing but CancelledError, when the caller has gone away: an exception that goes through Ray Serve
-        loses its details on the way and leaves a traceback in the log for each bad request.
-        """
-        started = time.perf_counter()
-        outcome: Answer | ForecastError | None = None
-        self.telemetry.in_flight += 1
-        try:
-            outcome = await self._answer(call, customer_id, decode)
-        except ForecastError as exc:
-            outcome = exc
-        except Exception as exc:  # noqa: BLE001 - logged whole, and the caller gets INTERNAL
-            self.telemetry.failure(call.request_id, exc)
-            outcome = InternalError(call.request_id)
-        finally:
-            self.telemetry.in_flight -= 1
-            self._record(call, customer_id, outcome, time.perf_counter() - started)
-        return outcome
+        """The answer to a request, or the error that its caller is to get. Raises as `outcome_of`."""
+        answering = self._answer(call, customer_id, decode)
+        record = partial(self._record, call, customer_id)
+        return await outcome_of(answering, self.telemetry, call.request_id, record)
 
     async def take_over(self, customer_ids: tuple[str, ...], limit_s: float) -> None:
         """As `prewarm`, for so many seconds at most: what has not been loaded by then comes behind the traffic."""

@@ -62,11 +62,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The model service, below the wire.
     "registry": VALUES | {"store"},
     "fleet": VALUES | {"loading", "telemetry"},
-    "administration": VALUES | {"customer", "fleet", "registry", "telemetry"},
+    "outcome": VALUES | {"telemetry"},
+    "administration": VALUES | {"customer", "fleet", "outcome", "registry", "telemetry"},
     # The doors.
     "wire": VALUES | {"customer", "v1"},
     "routing": VALUES | {"config"},
-    "engine": CORE | {"wire"},
+    "engine": CORE | {"outcome", "wire"},
     "web": VALUES | {"wire"},
     "model_http": VALUES | {"administration", "v1", "web", "wire"},
     "http": CORE | {"administration", "engine", "model_http", "web", "wire"},
