@@ -7,12 +7,15 @@ them will be its own it cannot know; models are small, and one too many costs le
 
 import asyncio
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from forecast_grpc.loading.frequent import FrequentCustomers
+
+logger = logging.getLogger(__name__)
 
 MAX_NOTED = 1_000
 """Customers that a replica notes at most: some twenty kilobytes."""
@@ -56,19 +59,33 @@ class Handover:
         self._wall_clock = wall_clock
 
     async def inherited(self, limit: int) -> tuple[str, ...]:
-        """The customers to load before traffic comes, so many at most."""
-        return tuple(await asyncio.to_thread(take, self._notes, limit, now=self._wall_clock()))
+        """The customers to load before traffic comes, so many at most; none where the notes cannot be read."""
+        try:
+            return tuple(await asyncio.to_thread(take, self._notes, limit, now=self._wall_clock()))
+        except Exception:
+            # A replica that starts cold serves; one that does not start does not.
+            logger.exception("What other replicas have noted cannot be read.")
+            return ()
 
     async def run(self) -> None:
         """Leaves a note now and then, until it is cancelled."""
         while True:
             await asyncio.sleep(self._interval_s)
-            await asyncio.to_thread(self.leave)
+            # Counted here, where requests are counted too: only the writing is for a thread.
+            customers = self._frequent.top(MAX_NOTED)
+            await asyncio.to_thread(self._write, customers)
 
     def leave(self) -> None:
-        """Leaves a note, unless nobody has asked yet."""
-        if customers := self._frequent.top(MAX_NOTED):
-            leave(self._notes, self._replica, customers, now=self._wall_clock())
+        """Leaves a note now. Blocks."""
+        self._write(self._frequent.top(MAX_NOTED))
+
+    def _write(self, customers: list[tuple[str, int]]) -> None:
+        """Leaves a note, unless nobody has asked yet. Raises nothing: the next one may be written again."""
+        try:
+            if customers:
+                leave(self._notes, self._replica, customers, now=self._wall_clock())
+        except Exception:
+            logger.exception("Who asks most could not be noted.")
 
 
 def leave(notes: Notes, replica: str, customers: Iterable[tuple[str, int]], *, now: float) -> None:

@@ -1,7 +1,10 @@
 """What replicas leave to each other."""
 
+import asyncio
+
 import pytest
 
+from forecast_grpc.loading import FrequentCustomers, Handover
 from forecast_grpc.loading.handover import MAX_NOTED, STALE_AFTER_S, leave, take
 
 
@@ -56,3 +59,47 @@ def test_notes_of_another_form_are_passed_over(note: bytes) -> None:
     notes["two"] = note
     assert take(notes, 10, now=1.0) == ["a"]
     assert "two" in notes
+
+
+class Unreachable(Notes):
+    """Notes that cannot be reached."""
+
+    def put(self, name: str, note: bytes) -> None:
+        """Fails."""
+        raise ConnectionError("unreachable")
+
+    def all(self) -> dict[str, bytes]:
+        """Fails."""
+        raise ConnectionError("unreachable")
+
+
+def handover(notes: Notes, replica: str = "one") -> Handover:
+    """A replica that has been asked for one customer, and notes it at once."""
+    frequent = FrequentCustomers()
+    frequent.record("a")
+    return Handover(notes=notes, replica=replica, frequent=frequent, interval_s=0.001)
+
+
+async def test_what_one_leaves_another_inherits() -> None:
+    """A replica notes its customers while it runs and when it stops; the next one finds them."""
+    notes = Notes()
+    running = asyncio.create_task(handover(notes).run())
+    while "one" not in notes:
+        await asyncio.sleep(0.001)
+    running.cancel()
+    handover(notes, "two").leave()
+    assert set(notes) == {"one", "two"}
+    assert await handover(notes, "three").inherited(10) == ("a",)
+
+
+async def test_notes_out_of_reach_stop_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """A replica starts without them, goes on and stops; each failure is in the log."""
+    replica = handover(Unreachable())
+    assert await replica.inherited(10) == ()
+    running = asyncio.create_task(replica.run())
+    while caplog.text.count("could not be noted") < 2:
+        await asyncio.sleep(0.001)
+    assert not running.done()
+    running.cancel()
+    replica.leave()
+    assert "cannot be read" in caplog.text
