@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -15,6 +15,22 @@ from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 
 R = TypeVar("R")
+
+
+class _PagedRequest(Protocol):
+    """A request for a page of a list."""
+
+    page_token: str
+
+
+class _Page(Protocol):
+    """An answer with a page of a list."""
+
+    @property
+    def next_page_token(self) -> str: ...
+
+
+P = TypeVar("P", bound=_Page)
 
 _DETAILS = "grpc-status-details-bin"
 _PROVENANCE = ("request_id", "forecast-replica", "forecast-cache")
@@ -71,6 +87,15 @@ class Connection:
         except grpc.RpcError as exc:
             raise _failure(exc, self.target) from exc
         return Reply(response=response, provenance=_provenance(call))
+
+    def pages(self, method: Callable[..., P], request: _PagedRequest) -> Iterator[P]:
+        """Every page of a list, from the one that `request` names on. Ends the command as `ask` does."""
+        while True:
+            page = self.ask(method, request).response
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
 
 
 @contextmanager

@@ -118,13 +118,9 @@ def _published(connection: "Connection", customer: str) -> tuple[int, ...]:
     from forecast_grpc.v1.model_pb2_grpc import ModelServiceStub
 
     method = ModelServiceStub(connection.channel).ListModelVersions
-    request, found = ListModelVersionsRequest(customer_id=customer, page_size=1_000), list[int]()
-    while True:
-        page = connection.ask(method, request).response
-        found += (model.version for model in page.models)
-        request.page_token = page.next_page_token
-        if not request.page_token:
-            return tuple(reversed(found))
+    request = ListModelVersionsRequest(customer_id=customer, page_size=1_000)
+    newest_first = [model.version for page in connection.pages(method, request) for model in page.models]
+    return tuple(reversed(newest_first))
 
 
 def _before(customer: str, active: int | None, versions: tuple[int, ...]) -> int:

@@ -81,16 +81,9 @@ def _names(connection: "Connection", prefix: str) -> Iterator[str]:
     from forecast_grpc.v1.model_pb2_grpc import ModelServiceStub
 
     method = ModelServiceStub(connection.channel).ListModels
-    page_token = ""
-    while True:
-        request = ListModelsRequest(
-            prefix=prefix, page_size=_NAMES_AT_ONCE, page_token=page_token, view=MODEL_VIEW_BASIC
-        )
-        page = connection.ask(method, request).response
+    request = ListModelsRequest(prefix=prefix, page_size=_NAMES_AT_ONCE, view=MODEL_VIEW_BASIC)
+    for page in connection.pages(method, request):
         yield from (model.customer_id for model in page.models)
-        page_token = page.next_page_token
-        if not page_token:
-            return
 
 
 def _warmed(connection: "Connection", names: list[str]) -> "Summary":

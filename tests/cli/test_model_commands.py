@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from forecast_grpc.cli._call import Target, connected
 from forecast_grpc.cli.serve import _with_models
 from forecast_grpc.config import Settings
 from forecast_grpc.records import ModelServiceMode
+from forecast_grpc.v1.model_pb2 import ListModelsRequest
+from forecast_grpc.v1.model_pb2_grpc import ModelServiceStub
 from tests.cli.conftest import RunCommand
 from tests.cli.fake_models import FakeModels, serving_models
 
@@ -42,6 +45,18 @@ def test_warm_by_prefix_and_all(run: RunCommand, models: FakeModels, store: Path
     assert everybody.code == 1
     assert [(each["loaded"], each["present"]) for each in everybody.objects] == [(1, 1), (1, 1)]
     assert run("models", "warm", "--prefix", "zz", "--address", models.address).code == 0
+
+
+def test_lists_are_read_to_their_last_page(models: FakeModels) -> None:
+    """Each page is asked for once, and the last one ends it."""
+    with connected(Target(address=models.address, timeout_s=10.0)) as connection:
+        method = ModelServiceStub(connection.channel).ListModels
+        pages = list(connection.pages(method, ListModelsRequest(page_size=1)))
+    assert [[model.customer_id for model in page.models] for page in pages] == [
+        ["alpha"],
+        ["beta"],
+        ["corrupt"],
+    ]
 
 
 def test_warm_tells_what_failed(run: RunCommand, models: FakeModels) -> None:
