@@ -5,9 +5,10 @@ from pathlib import Path
 
 from forecast_grpc.store import address
 from forecast_grpc.store.base import Fetched, ModelStore
+from forecast_grpc.store.bulk import publish_all
 from forecast_grpc.store.folder import FolderStore
 
-__all__ = ["Fetched", "FolderStore", "ModelStore", "open_store"]
+__all__ = ["Fetched", "FolderStore", "ModelStore", "open_store", "publish_all"]
 
 COMMAND_TIMEOUT_S = 10.0
 """Seconds that each call to an object store may take where no request of a caller waits for it: in commands."""

@@ -1,5 +1,6 @@
 """Files that a reader sees whole or not at all, in a folder that links cannot lead out of."""
 
+import ctypes
 import errno
 import os
 import secrets
@@ -84,15 +85,16 @@ def etag_of(descriptor: int) -> str:
 
 
 @contextmanager
-def partial(folder: Path, data: bytes) -> Iterator[Path]:
-    """A temporary file in `folder` that holds `data`, safe on the disk, and gone at the end."""
+def partial(folder: Path, data: bytes, *, durable: bool = True) -> Iterator[Path]:
+    """A temporary file in `folder` that holds `data`, safe on the disk unless not `durable`, gone at the end."""
     path = folder / f"{_PARTIAL}{secrets.token_hex(8)}"
     try:
         # Not tempfile: its files are for one user, and a store is read by others than its publishers.
         with os.fdopen(os.open(path, _CREATE, 0o666), "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         yield path
     finally:
         with suppress(FileNotFoundError):
@@ -170,13 +172,19 @@ def make_folder(folder: Path) -> None:
 
     Raises NotADirectoryError where something else has its name, such as a link to a folder.
     """
+    if ensure_folder(folder):
+        sync_folder(folder.parent)
+
+
+def ensure_folder(folder: Path) -> bool:
+    """As `make_folder`, without waiting for the disk; True if the folder was not there."""
     try:
         folder.mkdir()
     except FileExistsError:
         if is_folder(folder):
-            return
+            return False
         raise NotADirectoryError(errno.ENOTDIR, "not a folder", str(folder)) from None
-    sync_folder(folder.parent)
+    return True
 
 
 def is_folder(path: Path) -> bool:
@@ -191,6 +199,21 @@ def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, _FOLDER)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_all(folder: Path) -> None:
+    """Makes all that was written to the folder's file system by now survive a power cut. Raises OSError."""
+    # sync() does not say whether it failed; Linux's syncfs() does, and leaves other disks alone.
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if os.name == "posix" else None
+    if syncfs is None:
+        getattr(os, "sync", lambda: None)()
+        return
+    descriptor = os.open(folder, _FOLDER)
+    try:
+        if syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), "syncfs failed", str(folder))
     finally:
         os.close(descriptor)
 

@@ -33,7 +33,7 @@ from forecast_grpc.trust import pickle_forbidden
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """What the file system raises, as our errors; its own words, which hold paths, stay in the cause."""
     try:
         yield
@@ -80,7 +80,7 @@ class FolderStore:
     def publish(self, customer_id: str, encode: Callable[[int], bytes]) -> int:
         """See ModelStore. Raises StoreUnavailable where the store's folder does not exist."""
         require_customer_id(customer_id)
-        with _translated():
+        with translated():
             version = max(self._versions(customer_id), default=0) + 1
         data = encode(version)
         while not self._create_version(customer_id, version, data):
@@ -91,10 +91,10 @@ class FolderStore:
 
     def customers(self, *, prefix: str = "", start_after: str = "") -> Iterator[str]:
         """See ModelStore. Names are read at the first step, models looked for one by one as they come up."""
-        with _translated():
+        with translated():
             names = sorted(self._names(prefix, start_after))
         for name in names:
-            with _translated():
+            with translated():
                 has_model = self._holds(name, ACTIVE) or self._holds(name, PICKLE)
             if has_model:
                 yield name
@@ -102,7 +102,7 @@ class FolderStore:
     def versions(self, customer_id: str) -> tuple[int, ...]:
         """See ModelStore."""
         require_customer_id(customer_id)
-        with _translated():
+        with translated():
             versions = self._versions(customer_id)
             if not versions and not self._has_model(customer_id):
                 raise self._missing(customer_id, None)
@@ -111,7 +111,7 @@ class FolderStore:
     def activate(self, customer_id: str, version: int, *, over: str | None = None) -> None:
         """See ModelStore. With `over`, raises StoreUnavailable where the file system has no locks."""
         data = self.read(customer_id, version=version).data
-        with _translated():
+        with translated():
             if not files.replace(self.root / customer_id, ACTIVE, data, over=over):
                 raise version_changed(customer_id)
 
@@ -119,19 +119,19 @@ class FolderStore:
         """See ModelStore."""
         require_removable(customer_id, version, self.versions(customer_id))
         folder = self.root / customer_id / VERSIONS
-        with _translated():
+        with translated():
             if files.is_folder(folder):
                 (folder / version_name(version)).unlink(missing_ok=True)
                 files.sync_folder(folder)
 
     def check(self) -> None:
         """See ModelStore."""
-        with _translated(), os.scandir(self.root) as entries:
+        with translated(), os.scandir(self.root) as entries:
             next(entries, None)
 
     def create(self) -> bool:
         """See ModelStore. Makes the folders on the way too."""
-        with _translated():
+        with translated():
             if self.root.exists():
                 return False
             self.root.mkdir(parents=True)
@@ -148,7 +148,7 @@ class FolderStore:
     @contextmanager
     def _artefact(self, customer_id: str, version: int | None) -> Iterator[int]:
         """A descriptor of the artefact's open file. Raises what `ModelStore.fetch` raises."""
-        with _translated():
+        with translated():
             if version is not None and not may_exist(version):
                 raise self._missing(customer_id, version)
             try:
@@ -178,7 +178,7 @@ class FolderStore:
     def _create_version(self, customer_id: str, version: int, data: bytes) -> bool:
         customer = self.root / customer_id
         versions = customer / VERSIONS
-        with _translated():
+        with translated():
             for folder in (customer, versions):
                 files.make_folder(folder)
                 files.remove_stale(folder)
@@ -186,7 +186,7 @@ class FolderStore:
 
     def _settle(self, customer_id: str, version: int, data: bytes) -> None:
         """Makes `version` the active one, or the highest where others have come after it."""
-        with _translated():
+        with translated():
             files.replace(self.root / customer_id, ACTIVE, data)
             newest = max(self._versions(customer_id), default=version)
         if newest > version:
