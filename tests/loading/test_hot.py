@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import shutil
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -25,7 +26,7 @@ MakeHot = Callable[[Bench, int], Awaitable["Hot"]]
 class Hot:
     """A hot set and the multiplexer behind it."""
 
-    def __init__(self, bench: Bench, limit: int) -> None:
+    def __init__(self, bench: Bench, limit: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         @serve.multiplexed(max_num_models_per_replica=limit)  # type: ignore[untyped-decorator]
         async def get_model(customer_id: str) -> HotModel:
             self.bodies += 1
@@ -34,7 +35,11 @@ class Hot:
         self.bodies = 0
         """How often the multiplexer entered the loader's body."""
         self.set = HotSet(
-            loader=bench.loader, cache=bench.cache, telemetry=bench.telemetry, get_model=get_model
+            loader=bench.loader,
+            cache=bench.cache,
+            telemetry=bench.telemetry,
+            get_model=get_model,
+            clock=clock,
         )
         self._function: Any = get_model
 
