@@ -1,8 +1,11 @@
 """What all tests share: one running service a session and ingress mode, on a store of known models."""
 
+import json
 import signal
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -21,6 +24,9 @@ INGRESS_MODES = ("haproxy", "proxy")
 
 FINDING = "finding"
 """The name under which a test records what the run's summary is to print."""
+
+CONFORMANCE = "conformance"
+"""The name under which a test records how many conformance cases of each group a client has passed, as JSON."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,6 +59,31 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, finding in report.user_properties:
             if name == FINDING:
                 terminalreporter.write_line(str(finding))
+    rows = [
+        json.loads(str(value))
+        for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        for name, value in report.user_properties
+        if name == CONFORMANCE
+    ]
+    for line in conformance_table(rows):
+        terminalreporter.write_line(line)
+
+
+def conformance_table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """One line a client and ingress, one column a group of cases: how many passed, of how many if not all did."""
+    if not rows:
+        return
+    groups = list(dict.fromkeys(chain.from_iterable(row["asked"] for row in rows)))
+    titles = ["conformance cases", "ingress", *groups, "all"]
+    table = [titles]
+    for row in sorted(rows, key=lambda row: (row["client"], row["ingress"])):
+        passed = [*(row["passed"].get(group, 0) for group in groups), sum(row["passed"].values())]
+        asked = [*(row["asked"].get(group, 0) for group in groups), sum(row["asked"].values())]
+        cells = [f"{n}" if n == of else f"{n} of {of}" for n, of in zip(passed, asked, strict=True)]
+        table.append([row["client"], row["ingress"], *cells])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
 
 
 @pytest.fixture(scope="session", params=INGRESS_MODES)

@@ -1,0 +1,119 @@
+"""Every client answers every conformance case alike: the same numbers to the last bit, the same errors."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from itertools import chain
+
+import pytest
+
+from forecast_grpc.v1.error_reason_pb2 import ErrorReason
+from tests.clients import cases
+from tests.clients.cases import CASES, Verdict
+from tests.conftest import CONFORMANCE
+from tests.service import RunningService
+
+Record = Callable[[str, object], None]
+
+
+@pytest.fixture
+def services(standard: RunningService, troubled: RunningService) -> dict[str, RunningService]:
+    """The services by the names that the cases have for them."""
+    return {"standard": standard, "troubled": troubled}
+
+
+def report(record: Record, language: str, ingress: str, verdicts: Iterable[Verdict]) -> None:
+    """Puts the verdicts into the run's table, and fails where one is bad."""
+    verdicts = list(verdicts)
+    assert verdicts
+    passed = Counter(each.group for each in verdicts if not each.problem)
+    asked = Counter(each.group for each in verdicts)
+    row = {"client": language, "ingress": ingress, "passed": passed, "asked": asked}
+    record(CONFORMANCE, json.dumps(row))
+    problems = [f"{each.group}: {each.name}: {each.problem}" for each in verdicts if each.problem]
+    assert not problems, "\n".join(problems)
+
+
+# --- the file ---
+
+
+def document() -> list[cases.Case]:
+    """All cases as they are written."""
+    written: list[cases.Case] = json.loads(CASES.read_text("utf-8"))["cases"]
+    return written
+
+
+def test_every_reason_has_its_case() -> None:
+    """There are at least 60 cases, each with a name of its own in its group, and one at least for each reason."""
+    names = [(case["group"], case["name"]) for case in document()]
+    assert len(names) == len(set(names)) >= 60
+    reasons = {case["error"]["reason"] for case in document() if "error" in case}
+    known = {value.name.removeprefix("ERROR_REASON_") for value in ErrorReason.DESCRIPTOR.values}
+    assert reasons == known - {"UNSPECIFIED"}
+
+
+def test_cases_are_well_formed() -> None:
+    """Each has what the runners look for, and nothing that they do not know."""
+    for case in document():
+        assert {"group", "name", "rpc"} <= set(case), case
+        assert ("reply" in case) != ("error" in case), case
+        assert ("request" in case) != ("body" in case), case
+        known = {
+            "group",
+            "name",
+            "rpc",
+            "service",
+            "only",
+            "metadata",
+            "request",
+            "body",
+            "ignore",
+            "trailing",
+        }
+        assert set(case) <= known | {"reply", "error"}, case
+        assert set(case.get("error", {})) <= {
+            "code",
+            "reason",
+            "fields",
+            "metadata",
+            "retry_after_s",
+            "message",
+        }
+
+
+@pytest.mark.parametrize(
+    ("got", "path"),
+    [
+        ({"forecast": [1.0, 2.0]}, ""),
+        ({"forecast": [1.0, 2.0000000000000004]}, ".forecast[1]"),
+        ({"forecast": [1.0, -2.0]}, ".forecast[1]"),
+        ({"forecast": [1.0]}, ".forecast"),
+        ({"forecast": [1.0, 2.0], "more": 1}, ".more"),
+        ({}, ".forecast"),
+    ],
+)
+def test_a_difference_is_found(got: object, path: str) -> None:
+    """A bit, a length, a field too many or too few: the comparison sees it and says where."""
+    assert cases.difference({"forecast": [1, 2]}, got).partition(":")[0] == path
+    assert cases.difference([0.0], [-0.0])
+
+
+# --- the clients ---
+
+
+def test_plain_stubs(services: dict[str, RunningService], record_property: Record) -> None:
+    """Python's plain stubs get what the cases say."""
+    run = [
+        [cases.judged(case, cases.over_grpc(service, case)) for case in cases.cases(name, "grpc")]
+        for name, service in services.items()
+    ]
+    report(record_property, "Python stubs", services["standard"].ingress, chain.from_iterable(run))
+
+
+def test_http(services: dict[str, RunningService], record_property: Record) -> None:
+    """HTTP gets what the cases say."""
+    run = [
+        [cases.judged(case, cases.over_http(service, case)) for case in cases.cases(name, "http")]
+        for name, service in services.items()
+    ]
+    report(record_property, "HTTP", services["standard"].ingress, chain.from_iterable(run))
