@@ -30,6 +30,7 @@ ELSEWHERE = {
     r"serve (run|deploy|status|shutdown|config)\b": "tests/deploy/test_serve_config.py",
     r"anyscale ": "needs an account; service.yaml is checked by tests/deploy/test_anyscale.py",
     r'(?s).*"\$HOST:443"': "needs a service behind TLS, which tests/clients/test_clients.py has",
+    r"go build -C benchmarks/load|\.tools/bin/forecast-grpc-load": "tests/test_load_generator.py",
     r"(python )?clients/": "tests/clients/test_clients.py",
 }
 """Commands that do not run here, by how they begin, with the reason or the place where they run."""

@@ -1,0 +1,199 @@
+"""The load generator counts what comes back, and measures as its options say."""
+
+import asyncio
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+
+from benchmarks.workload import CUSTOMER_ID, SEQUENCE
+from forecast_grpc.cli._common import CommandFailed, ExitCode
+from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
+from tests.load import ANSWER, Context, Server, load, program, right, serving
+
+SOURCE = Path(__file__).resolve().parent.parent / "benchmarks" / "load"
+STALL_S = 0.5
+
+
+def test_the_sources_are_in_order() -> None:
+    """They are formatted, vetted, and their own tests pass."""
+    program()
+    if shutil.which("go") is None:
+        pytest.skip("no Go: the generator is one that was built elsewhere")
+    assert subprocess.check_output(["gofmt", "-l", "."], cwd=SOURCE, text=True) == ""
+    for task in ("vet", "test"):
+        subprocess.run(["go", task, "./..."], cwd=SOURCE, check=True)
+
+
+def test_a_number_of_requests_is_answered_and_counted() -> None:
+    """As many requests as asked for are sent, each counted once, with rate, latencies and own processor time."""
+    with serving() as server:
+        result = load(server, requests=200, connections=2, in_flight=2)
+    assert result["outcomes"] == {"OK": 200}
+    assert server.asked == {CUSTOMER_ID: 200}
+    assert result["requests_per_s"] == pytest.approx(200 / result["seconds"])
+    times = [result["latency_ms"][name] for name in ("p50", "p90", "p99", "p99_9", "max")]
+    assert times[0] > 0
+    assert times == sorted(times)
+    assert result["latency_ms"]["count"] == sum(point["ok"] for point in result["series"]) == 200
+    assert result["client_cpu_s"] > 0
+    assert result["received_bytes"] == 200 * ANSWER.ByteSize()
+
+
+def test_a_load_lasts_as_long_as_asked_for() -> None:
+    """A duration bounds a closed loop, a warm-up is not counted, and each request carries the deadline."""
+    with serving() as server:
+        began = time.monotonic()
+        result = load(server, duration="400ms", warm_up="300ms", timeout="7s")
+        assert time.monotonic() - began >= 0.7
+    assert result["seconds"] == pytest.approx(0.4)
+    assert sum(server.asked.values()) > result["requests"] > 0
+    assert all(left is not None and 5 < left <= 7 for left in server.deadlines)
+
+
+def test_the_request_is_the_one_that_was_asked_for(tmp_path: Path) -> None:
+    """Window, horizon and levels make the message; a file with a message takes their place."""
+    file = tmp_path / "request.bin"
+    file.write_bytes(ForecastRequest(sequence_data=[1.5, float("nan")], model_version=3).SerializeToString())
+    with serving() as server:
+        load(server, requests=1)
+        load(server, requests=1, window=12, horizon=3, quantiles="0.1,0.9")
+        load(server, requests=1, request_file=file)
+    plain, full, read = server.requests
+    assert plain == ForecastRequest(sequence_data=SEQUENCE)
+    assert full == ForecastRequest(
+        sequence_data=[*SEQUENCE, *SEQUENCE[:2]], horizon=3, quantile_levels=[0.1, 0.9]
+    )
+    assert read.SerializeToString() == file.read_bytes()
+
+
+async def every_fourth_otherwise(
+    server: Server, _request: ForecastRequest, context: Context
+) -> ForecastResponse:
+    """Every fourth answer is an error, every fourth another one of the same length."""
+    number = sum(server.asked.values())
+    if number % 4 == 1:
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too busy")
+    if number % 4 == 2:
+        return ForecastResponse(customer_id="customer_321", forecast=ANSWER.forecast)
+    return ANSWER
+
+
+def test_errors_and_wrong_answers_do_not_count(tmp_path: Path) -> None:
+    """Each outcome is counted by its code, with a message; neither they nor wrong answers are in the rate."""
+    expected = tmp_path / "answer.bin"
+    expected.write_bytes(ANSWER.SerializeToString())
+    with serving(every_fourth_otherwise) as server:
+        result = load(server, requests=40, connections=1, in_flight=1, expect_file=expected)
+        by_length = load(server, requests=40, connections=1, in_flight=1, expect_bytes=ANSWER.ByteSize() + 1)
+    assert result["outcomes"] == {"OK": 20, "RESOURCE_EXHAUSTED": 10, "WRONG": 10}
+    assert result["messages"]["RESOURCE_EXHAUSTED"] == "too busy"
+    assert result["requests_per_s"] == pytest.approx(20 / result["seconds"])
+    assert (result["latency_ms"]["count"], result["failed_latency_ms"]["count"]) == (20, 20)
+    assert by_length["outcomes"] == {"RESOURCE_EXHAUSTED": 10, "WRONG": 30}
+
+
+async def stalls_once(server: Server, request: ForecastRequest, context: Context) -> ForecastResponse:
+    """The tenth request stops the whole server for a while."""
+    if sum(server.asked.values()) == 10:
+        time.sleep(STALL_S)  # noqa: ASYNC251 - a server that does nothing else meanwhile
+    return await right(server, request, context)
+
+
+@pytest.mark.parametrize("max_in_flight", [1, 1_000])
+def test_an_open_loop_counts_from_the_time_that_was_meant(max_in_flight: int) -> None:
+    """A stall of the server shows in all requests that were due in it, sent or not."""
+    with serving(stalls_once) as server:
+        result = load(server, requests=100, rate=100, max_in_flight=max_in_flight)
+    assert result["loop"] == "open"
+    assert result["outcomes"] == {"OK": 100}
+    # Half of the second was the stall, and the requests of its first half waited for more than half of it.
+    assert result["latency_ms"]["max"] > 900 * STALL_S
+    assert result["latency_ms"]["p90"] > 500 * STALL_S
+
+
+def test_a_closed_loop_does_not_see_a_stall() -> None:
+    """The same stall meets one request of a closed loop, which sends nothing meanwhile."""
+    with serving(stalls_once) as server:
+        result = load(server, requests=100, connections=1, in_flight=1)
+    assert result["latency_ms"]["max"] > 900 * STALL_S
+    assert result["latency_ms"]["p90"] < 500 * STALL_S
+
+
+@pytest.mark.parametrize("poisson", ["false", "true"])
+def test_an_open_loop_keeps_its_rate(poisson: str) -> None:
+    """Requests go out at their rate whatever the server does, and the result says how late they went out."""
+
+    async def slow(server: Server, request: ForecastRequest, context: Context) -> ForecastResponse:
+        await asyncio.sleep(0.2)
+        return await right(server, request, context)
+
+    with serving(slow) as server:
+        result = load(server, rate=400, duration="1s", connections=1, poisson=poisson)
+    assert result["requests"] == pytest.approx(400, abs=1 if poisson == "false" else 100)
+    assert result["latency_ms"]["p50"] > 200
+    assert result["lateness_ms"]["count"] == result["requests"]
+
+
+def test_customers_are_asked_for_as_their_distribution_says(tmp_path: Path) -> None:
+    """In turn each once; by Zipf's law the first most, the second about half as often; a file names them too."""
+    names = tmp_path / "names"
+    names.write_text("a\nb\n\nc\n")
+    with serving() as server:
+        load(server, requests=100, count=100, order="turn")
+        assert server.asked == dict.fromkeys((f"customer-{number:07d}" for number in range(100)), 1)
+        server.asked.clear()
+        load(server, requests=2_000, count=10, order="zipf", zipf=1, customers="c%d")
+        assert set(server.asked) == {f"c{number}" for number in range(10)}
+        assert server.asked["c0"] / server.asked["c1"] == pytest.approx(2, rel=0.3)
+        server.asked.clear()
+        load(server, requests=300, count=1, customer="", customers_file=names)
+        assert set(server.asked) == {"a", "b", "c"}
+        assert min(server.asked.values()) > 60
+
+
+async def by_turns(server: Server, _request: ForecastRequest, context: Context) -> ForecastResponse:
+    """The first request is cold, the others hot; unknown customers have no model."""
+    customer = str(dict(context.invocation_metadata() or ())["multiplexed_model_id"])
+    if customer.startswith("unknown-"):
+        await context.abort(grpc.StatusCode.NOT_FOUND, "no model")
+    context.set_trailing_metadata((("forecast-cache", "hot" if server.asked[customer] > 1 else "cold"),))
+    return ANSWER
+
+
+def test_latencies_are_split_by_tier() -> None:
+    """The trailing metadata forecast-cache says which tier answered, and each has latencies of its own."""
+    with serving(by_turns) as server:
+        result = load(server, requests=60, count=20, order="turn", tiers="true")
+    assert {tier: of["count"] for tier, of in result["latency_by_tier_ms"].items()} == {"cold": 20, "hot": 40}
+
+
+def test_a_storm_asks_for_customers_that_nobody_has_heard_of() -> None:
+    """Beside the load, at a rate of its own and counted on its own, each name once."""
+    with serving(by_turns) as server:
+        result = load(server, duration="1s", rate=50, storm_rate=100)
+    unknown = {name: count for name, count in server.asked.items() if name.startswith("unknown-")}
+    assert set(unknown.values()) == {1}
+    assert result["outcomes"] == {"OK": 50}
+    assert result["storm"]["outcomes"] == {"NOT_FOUND": len(unknown)}
+    assert len(unknown) == 100
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"rate": -1}, ExitCode.USAGE),
+        ({"order": "backwards", "customer": "", "count": 3}, ExitCode.USAGE),
+        ({"customer": "", "count": 0}, ExitCode.USAGE),
+        ({"address": "127.0.0.1:1"}, ExitCode.UNAVAILABLE),
+    ],
+)
+def test_what_cannot_be_sent_is_said(options: dict[str, object], code: ExitCode) -> None:
+    """Options that make no load, and a service that is not there, end in one sentence and an exit code."""
+    with serving() as server, pytest.raises(CommandFailed) as failure:
+        load(server, **{"requests": 1, **options})
+    assert failure.value.code == code
+    assert "\n" not in str(failure.value)
