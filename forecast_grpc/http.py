@@ -9,19 +9,17 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
-from forecast_grpc import __version__, wire
+from forecast_grpc import __version__, openapi, wire
 from forecast_grpc.administration import Administration
 from forecast_grpc.domain import ForecastQuery
 from forecast_grpc.engine import Engine
 from forecast_grpc.errors import RequestInvalid
-from forecast_grpc.model_http import add_model_routes
+from forecast_grpc.model_http import MODEL_BODIES, add_model_routes
 from forecast_grpc.names import DISTRIBUTION
 from forecast_grpc.web import (
     CUSTOMER_HEADERS,
-    CUSTOMER_SCHEMA,
     call_of,
     customer_of,
-    error_responses,
     read_body,
     refuser,
     respond,
@@ -30,15 +28,6 @@ from forecast_grpc.web import (
 _DESCRIPTION = """The HTTP fallback of forecast-grpc: one forecasting model per customer. The gRPC services
 `forecast.v1.ForecastService` and `forecast.v1.ModelService` on the gRPC port give the same, forecasts to the last
 bit, faster."""
-
-_CUSTOMER_PARAMETER = {
-    "name": CUSTOMER_HEADERS[0],
-    "in": "header",
-    "required": True,
-    "description": "The customer whose model is to answer.",
-    "schema": CUSTOMER_SCHEMA,
-    "example": "customer_123",
-}
 
 
 def build_app(engine: Engine, models: Administration) -> FastAPI:
@@ -57,10 +46,12 @@ def build_app(engine: Engine, models: Administration) -> FastAPI:
             methods=["POST"],
             operation_id=operation,
             response_model=None,
+            tags=["forecast"],
             responses=_responses(),
             openapi_extra=_request_schema(),
         )
     add_model_routes(app, engine.replica, models)
+    openapi.complete(app, (wire.ForecastBody, *MODEL_BODIES), engine.limits)
     return app
 
 
@@ -85,16 +76,14 @@ async def _no_such_route(_request: Request, exc: Exception) -> JSONResponse:
 
 
 def _request_schema() -> dict[str, Any]:
-    """The OpenAPI of the request. The body is read by hand: `curl -d` does not say that it sends JSON."""
-    schema = wire.ForecastBody.model_json_schema()
-    # A reference would be looked up in the document as a whole, not in this schema.
-    schema["properties"]["covariates"]["items"] = schema.pop("$defs")["CovariateBody"]
+    name = f"The customer whose model is to answer. `{CUSTOMER_HEADERS[1]}`, as gRPC has it, is taken too."
     return {
-        "parameters": [_CUSTOMER_PARAMETER],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "parameters": [openapi.customer(CUSTOMER_HEADERS[0], "header", name), openapi.request_id()],
+        "requestBody": openapi.json_body(wire.ForecastBody),
     }
 
 
 def _responses() -> dict[int | str, dict[str, Any]]:
-    answer = {200: {"description": "The forecast.", "model": wire.AnswerBody}}
-    return answer | error_responses(400, 404, 429, 500, 503, 504)
+    links = {"get_model": openapi.link("get_model", "customer_id", "$response.body#/customer_id")}
+    done = openapi.answer("The forecast.", wire.AnswerBody, tiered=True, links=links)
+    return {200: done} | openapi.errors(400, 404, 429, 500, 503, 504)

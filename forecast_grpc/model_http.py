@@ -5,23 +5,58 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from forecast_grpc import wire
+from forecast_grpc import openapi, wire
 from forecast_grpc.administration import Administration
 from forecast_grpc.call import Call
 from forecast_grpc.errors import RequestInvalid
 from forecast_grpc.v1 import model_pb2 as pb
-from forecast_grpc.web import CUSTOMER_SCHEMA, call_of, error_responses, read_body, refuser, respond
+from forecast_grpc.web import CUSTOMER_HEADERS, call_of, read_body, refuser, respond
 from forecast_grpc.wire import model_bodies as bodies
 
 _MAX_BODY_BYTES = 256 * 1024  # More than a thousand customers need.
 
-_TEXT: Mapping[str, str] = {"type": "string"}
-_NUMBER: Mapping[str, str] = {"type": "integer"}
-_PAGING = {"page_size": _NUMBER, "page_token": _TEXT}
+
+_PAGING = (
+    openapi.parameter(
+        "page_size",
+        "query",
+        {"type": "integer", "format": "int32", "minimum": 0, "maximum": 2**31 - 1},
+        f"Models in one answer, {wire.MAX_PAGE_SIZE} at most. 0: {wire.DEFAULT_PAGE_SIZE}.",
+    ),
+    openapi.parameter(
+        "page_token",
+        "query",
+        {"type": "string"},
+        "The `next_page_token` of the answer before; all else must be as it was. Empty: from the beginning.",
+    ),
+)
+_PREFIX = openapi.parameter(
+    "prefix",
+    "query",
+    {"type": "string", "maxLength": wire.MAX_PREFIX_LENGTH},
+    "Only customers whose names start so.",
+)
+_VIEW = openapi.parameter(
+    "view",
+    "query",
+    {"type": "string", "enum": list(pb.ModelView.keys())},
+    "How much is said of each model: with `MODEL_VIEW_BASIC` its name alone, which needs no model to be read.",
+)
+_VERSION = openapi.parameter("version", "query", wire.VERSION_SCHEMA, "Which version. Unset: the active one.")
+_CUSTOMER = openapi.customer("customer_id", "path", "The customer.")
+
+_SAME_CUSTOMER = {
+    operation: openapi.link(operation, name, "$response.body#/model/customer_id")
+    for operation, name in (
+        ("explain_model", "customer_id"),
+        ("list_model_versions", "customer_id"),
+        ("forecast", CUSTOMER_HEADERS[0]),
+    )
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +90,20 @@ class _Route:
     answer: type[BaseModel]
     """The JSON of that message."""
 
-    query: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """The fields that stand in the URL's query, with their schemas."""
+    query: tuple[Mapping[str, Any], ...] = ()
+    """The parameters that stand in the URL's query."""
+
+    links: Mapping[str, Any] = field(default_factory=dict)
+    """Calls that can be made of its answer, as OpenAPI says it."""
 
     body: type[BaseModel] | None = None
     """The JSON of the fields that stand in the body; None where there is none."""
 
-    errors: tuple[int, ...] = (400, 403, 500, 503, 504)
+    errors: tuple[int, ...] = (400, 403, 429, 500, 503, 504)
     """The HTTP statuses of its errors."""
 
 
-_LOST = (400, 403, 404, 500, 503, 504)
+_LOST = (400, 403, 404, 429, 500, 503, 504)
 
 # The first that matches is taken: a customer may not hold a colon, but a path's variable may.
 _ROUTES = (
@@ -79,7 +117,7 @@ _ROUTES = (
         ask=Administration.customers,
         encode=wire.customers_response,
         answer=bodies.ListModelsBody,
-        query={"prefix": _TEXT, **_PAGING, "view": {"type": "string", "enum": list(pb.ModelView.keys())}},
+        query=(_PREFIX, *_PAGING, _VIEW),
     ),
     _Route(
         name="warm_models",
@@ -140,10 +178,15 @@ _ROUTES = (
         ask=Administration.get,
         encode=wire.model_response,
         answer=bodies.GetModelBody,
-        query={"version": _NUMBER},
+        query=(_VERSION,),
+        links=_SAME_CUSTOMER,
         errors=_LOST,
     ),
 )
+
+
+MODEL_BODIES = tuple(route.body for route in _ROUTES if route.body is not None)
+"""The JSON bodies of its requests."""
 
 
 def add_model_routes(app: FastAPI, replica: str, models: Administration) -> None:
@@ -155,13 +198,17 @@ def add_model_routes(app: FastAPI, replica: str, models: Administration) -> None
             methods=[route.method],
             operation_id=route.name,
             summary=route.summary,
+            tags=["models"],
             response_model=None,
             responses={
-                200: {"description": "Done.", "model": route.answer},
-                **error_responses(*route.errors),
+                200: openapi.answer("Done.", route.answer, links=route.links),
+                **openapi.errors(*route.errors),
             },
             openapi_extra=_request_schema(route),
         )
+        if route.method != "GET":
+            # Otherwise the path would be taken for that of a customer.
+            app.add_api_route(route.path, _wrong_method(route), methods=["GET"], include_in_schema=False)
 
 
 def _endpoint(
@@ -181,6 +228,13 @@ def _endpoint(
     return endpoint
 
 
+def _wrong_method(route: _Route) -> Callable[[], Awaitable[None]]:
+    async def refuse() -> None:
+        raise HTTPException(405, headers={"allow": route.method})
+
+    return refuse
+
+
 async def _message(route: _Route, request: Request) -> Any:  # noqa: ANN401 - any message
     """The request's fields, wherever they stand, as the message. Raises RequestInvalid."""
     if route.body is None:
@@ -190,15 +244,6 @@ async def _message(route: _Route, request: Request) -> Any:  # noqa: ANN401 - an
 
 
 def _request_schema(route: _Route) -> dict[str, Any]:
-    """The OpenAPI of the request. The fields are read by hand, so that their errors are like all others."""
-    parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "query", "required": False, "schema": schema}
-        for name, schema in route.query.items()
-    ]
-    if "{customer_id}" in route.path:
-        parameters.append({"name": "customer_id", "in": "path", "required": True, "schema": CUSTOMER_SCHEMA})
-    schema: dict[str, Any] = {"parameters": parameters}
-    if route.body is not None:
-        content = {"application/json": {"schema": route.body.model_json_schema()}}
-        schema["requestBody"] = {"required": True, "content": content}
-    return schema
+    path = [_CUSTOMER] if "{customer_id}" in route.path else []
+    schema: dict[str, Any] = {"parameters": [*path, *route.query, openapi.request_id()]}
+    return schema if route.body is None else schema | {"requestBody": openapi.json_body(route.body)}

@@ -18,20 +18,6 @@ T = TypeVar("T")
 CUSTOMER_HEADERS = ("serve_multiplexed_model_id", "multiplexed_model_id")
 """Where a request names its customer; the first is the one that Ray routes by."""
 
-CUSTOMER_SCHEMA = {"type": "string", "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"}
-"""What a customer may be called."""
-
-_ERROR_STATUSES = {
-    400: "The request or the customer's name is invalid, or the model's format is not accepted.",
-    403: "The operator has not switched this on.",
-    404: "There is no such model, or not in this version.",
-    409: "The active version is another one by now.",
-    429: "The server has all the requests that it may queue.",
-    500: "The server failed, or the model's bytes are damaged.",
-    503: "The store of models does not answer.",
-    504: "The server's time limit has passed.",
-}
-
 
 def call_of(request: Request) -> Call:
     """The call that a request is, under the caller's own request id if there is one."""
@@ -77,8 +63,3 @@ def respond(
             headers["retry-after"] = str(math.ceil(outcome.retry_after_s))
         return JSONResponse(wire.error_to_json(outcome), status_code=outcome.http_status, headers=headers)
     return JSONResponse(encode(outcome), headers=headers)
-
-
-def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI of the errors with these HTTP statuses."""
-    return {status: {"description": _ERROR_STATUSES[status], "model": wire.ErrorBody} for status in statuses}

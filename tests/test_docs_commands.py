@@ -28,6 +28,7 @@ ELSEWHERE = {
     r"\.venv/bin/forecast-grpc serve|forecast-grpc serve": "tests/test_serve_command.py",
     r"forecast-grpc demo-store --store": "tests/cli/test_demo_store.py",
     r"serve (run|deploy|status|shutdown|config)\b": "tests/deploy/test_serve_config.py",
+    r"(pip install )?openapi-python-client": "tests/openapi/test_openapi.py",
     r"anyscale ": "needs an account; service.yaml is checked by tests/deploy/test_anyscale.py",
     r'(?s).*"\$HOST:443"': "needs a service behind TLS, which tests/clients/test_clients.py has",
     r"go build -C benchmarks/load|\.tools/bin/forecast-grpc-load": "tests/test_load_generator.py",

@@ -1,6 +1,7 @@
 """Protobuf and JSON to domain values and back. Nothing beyond this package and `service` knows a wire type."""
 
 from forecast_grpc.wire.answers import AnswerBody, answer_to_json, answer_to_proto
+from forecast_grpc.wire.covariates import CovariateBody
 from forecast_grpc.wire.failures import ErrorBody, error_to_json, error_to_status
 from forecast_grpc.wire.model_answers import (
     activation_response,
@@ -12,6 +13,9 @@ from forecast_grpc.wire.model_answers import (
     warming_response,
 )
 from forecast_grpc.wire.model_requests import (
+    DEFAULT_PAGE_SIZE,
+    MAX_PAGE_SIZE,
+    MAX_PREFIX_LENGTH,
     activation,
     customers_query,
     explained_customer,
@@ -21,10 +25,23 @@ from forecast_grpc.wire.model_requests import (
     versions_query,
     warmed_customers,
 )
-from forecast_grpc.wire.requests import ForecastBody, query_from_json, query_from_mapping, query_from_proto
+from forecast_grpc.wire.requests import (
+    CUSTOMER_SCHEMA,
+    VERSION_SCHEMA,
+    ForecastBody,
+    query_from_json,
+    query_from_mapping,
+    query_from_proto,
+)
 
 __all__ = [
+    "CUSTOMER_SCHEMA",
+    "DEFAULT_PAGE_SIZE",
+    "MAX_PAGE_SIZE",
+    "MAX_PREFIX_LENGTH",
+    "VERSION_SCHEMA",
     "AnswerBody",
+    "CovariateBody",
     "ErrorBody",
     "ForecastBody",
     "activation",

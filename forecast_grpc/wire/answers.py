@@ -1,9 +1,9 @@
 """Answers to both wires."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from forecast_grpc.domain import Answer
 from forecast_grpc.v1.forecast_pb2 import ForecastResponse, ModelRef, QuantileForecast
@@ -29,6 +29,10 @@ def answer_to_proto(answer: Answer) -> ForecastResponse:
     return response
 
 
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""A time in an answer, RFC 3339 in UTC."""
+
+
 class QuantileBody(BaseModel):
     """The forecast at one quantile level."""
 
@@ -50,12 +54,12 @@ class ModelBody(BaseModel):
     """Counted from 1 within a customer."""
 
     family: str
-    """`trend`, `seasonal_naive`, `theta`, `ets` or `linear`."""
+    """`trend`, `seasonal_naive`, `theta`, `ets`, `linear` or another."""
 
     sha256: str
     """Digest of the model's tensor bytes."""
 
-    trained_time: str | None = None
+    trained_time: Time | None = None
     """When the model was fitted, RFC 3339."""
 
 
@@ -76,7 +80,7 @@ class AnswerBody(BaseModel):
     model: ModelBody
     """The model that answered."""
 
-    forecast_start_time: str | None = None
+    forecast_start_time: Time | None = None
     """The time of the first step, RFC 3339 in UTC, where it is known."""
 
 

@@ -1,9 +1,10 @@
 """Covariates from both wires, and every check of them that needs no model."""
 
 from collections.abc import Iterable
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from forecast_grpc.domain import MAX_COVARIATE_NAME, Covariate, RequestLimits, is_covariate_name
 from forecast_grpc.errors import RequestInvalid
@@ -21,8 +22,8 @@ class CovariateBody(BaseModel):
         json_schema_extra={"additionalProperties": False},
     )
 
-    name: str = ""
-    """The name that the model was fitted with."""
+    name: Annotated[str, Field(json_schema_extra={"minLength": 1, "maxLength": MAX_COVARIATE_NAME})] = ""
+    """The name that the model was fitted with: printable characters, each name once in a request."""
 
     values: Values = []
     """One value a step, in time order; the last belongs to the last step of the forecast. As many as the forecast

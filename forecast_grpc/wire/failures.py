@@ -1,11 +1,11 @@
 """Errors to both wires: `google.rpc.Status` with rich details, and its JSON twin."""
 
-from typing import Any
+from typing import Any, Literal
 
 from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from forecast_grpc.errors import DOMAIN, FieldViolation, ForecastError
 
@@ -29,10 +29,58 @@ def error_to_status(error: ForecastError) -> bytes:
     return status.SerializeToString()
 
 
-class ErrorDetails(BaseModel):
-    """What went wrong."""
-
+class _Body(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class ErrorInfoBody(_Body):
+    """Why the request failed."""
+
+    type: Literal["type.googleapis.com/google.rpc.ErrorInfo"] = Field(alias="@type")
+    """Which of the details it is."""
+
+    reason: str
+    """For programs: a name of `forecast.v1.ErrorReason` without its prefix, such as `MODEL_NOT_FOUND`."""
+
+    domain: str
+    """Whose reason it is."""
+
+    metadata: dict[str, str]
+    """Facts for programs."""
+
+
+class FieldViolationBody(_Body):
+    """One field of a request that cannot be accepted."""
+
+    field: str
+    """The field's path, such as `sequence_data[3]`; `body` for the body as a whole."""
+
+    description: str
+    """What is accepted."""
+
+
+class BadRequestBody(_Body):
+    """Which fields are at fault."""
+
+    type: Literal["type.googleapis.com/google.rpc.BadRequest"] = Field(alias="@type")
+    """Which of the details it is."""
+
+    field_violations: list[FieldViolationBody] = Field(alias="fieldViolations")
+    """Each field at fault."""
+
+
+class RetryInfoBody(_Body):
+    """When a retry may succeed."""
+
+    type: Literal["type.googleapis.com/google.rpc.RetryInfo"] = Field(alias="@type")
+    """Which of the details it is."""
+
+    retry_delay: str = Field(alias="retryDelay")
+    """How long to wait, in seconds, such as `1s`."""
+
+
+class ErrorDetails(_Body):
+    """What went wrong."""
 
     code: int
     """The HTTP status."""
@@ -43,11 +91,11 @@ class ErrorDetails(BaseModel):
     message: str
     """One sentence for a person."""
 
-    details: list[dict[str, Any]]
+    details: list[ErrorInfoBody | BadRequestBody | RetryInfoBody]
     """`google.rpc.ErrorInfo` with the reason, and `BadRequest` or `RetryInfo` where they say more."""
 
 
-class ErrorBody(BaseModel):
+class ErrorBody(_Body):
     """The JSON body of an error."""
 
     error: ErrorDetails

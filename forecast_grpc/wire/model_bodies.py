@@ -3,9 +3,16 @@
 The protos say more of each field; a test holds that the names are the same.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from forecast_grpc.wire.model_requests import MAX_WARMED
+from forecast_grpc.wire.requests import CUSTOMER_SCHEMA, VERSION_SCHEMA
+
+# For the document alone: `model_requests` judges the requests of both protocols.
+_customer = Field(json_schema_extra=CUSTOMER_SCHEMA)
+_version = Field(json_schema_extra=VERSION_SCHEMA)
 
 
 class _Body(BaseModel):
@@ -162,14 +169,16 @@ class ExplainModelBody(_Body):
 class WarmModelsRequestBody(_Body):
     """Which customers to load."""
 
-    customer_ids: list[str]
+    customer_ids: Annotated[
+        list[Annotated[str, _customer]], Field(json_schema_extra={"minItems": 1, "maxItems": MAX_WARMED})
+    ]
     """The customers, 1 to 1,000."""
 
 
 class ActivateModelVersionRequestBody(_Body):
     """Which version is to answer forecasts from now on."""
 
-    version: int
+    version: Annotated[int, _version]
     """The version."""
-    expected_version: int | None = None
+    expected_version: Annotated[int, _version] | None = None
     """The active version that you have seen; unset for whichever it is."""

@@ -40,7 +40,8 @@ MAX_WARMED = 1_000
 """Customers that one request may have warmed."""
 
 _DIGITS = re.compile(r"[0-9]{1,19}", re.ASCII)
-_PREFIX_LENGTH = 128
+MAX_PREFIX_LENGTH = 128
+"""Characters of the prefix of a list at most."""
 
 
 def message_of(kind: type[M], fields: Mapping[str, object]) -> M:
@@ -53,6 +54,9 @@ def message_of(kind: type[M], fields: Mapping[str, object]) -> M:
             raise RequestInvalid.of(
                 name[:MAX_FIELD_LENGTH], f"there is no such field; the fields are {known}"
             )
+        if field.enum_type is not None and str(value) not in field.enum_type.values_by_name:
+            # Protobuf's JSON would take its number too, which no document of ours speaks of.
+            raise RequestInvalid.of(name, f"must be {_expected(field)}")
         try:
             json_format.ParseDict({name: value}, message)
         except json_format.ParseError as exc:
@@ -79,8 +83,8 @@ def model_query(request: GetModelRequest, customer_id: str) -> tuple[str, int | 
 
 def customers_query(request: ListModelsRequest) -> CustomersQuery:
     """What customers to list. Raises RequestInvalid."""
-    if len(request.prefix) > _PREFIX_LENGTH:
-        raise RequestInvalid.of("prefix", f"may hold {_PREFIX_LENGTH} characters at most")
+    if len(request.prefix) > MAX_PREFIX_LENGTH:
+        raise RequestInvalid.of("prefix", f"may hold {MAX_PREFIX_LENGTH} characters at most")
     if request.view not in ModelView.values():
         raise RequestInvalid.of("view", f"must be a ModelView, got {request.view}")
     position = _position(request.page_token, request.prefix)

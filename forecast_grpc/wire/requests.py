@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import (
@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from forecast_grpc.domain import MAX_COVARIATES, FloatArray, ForecastQuery, RequestLimits
+from forecast_grpc.domain import CUSTOMER_ID_PATTERN, MAX_COVARIATES, FloatArray, ForecastQuery, RequestLimits
 from forecast_grpc.errors import FieldViolation, RequestInvalid
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest
 from forecast_grpc.wire.covariates import (
@@ -37,6 +37,17 @@ T = TypeVar("T", bytes, Mapping[str, object])
 
 MAX_MODEL_VERSION = 2**63 - 1
 """The largest version that the wire can name."""
+
+VERSION_SCHEMA: dict[str, Any] = {
+    "type": "integer",
+    "format": "int64",
+    "minimum": 1,
+    "maximum": MAX_MODEL_VERSION,
+}
+"""What a version may be, as JSON schemas say it."""
+
+CUSTOMER_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{CUSTOMER_ID_PATTERN.pattern}$"}
+"""What a customer may be called, as JSON schemas say it."""
 
 MAX_FIELD_LENGTH = 64
 """Characters of a field's name that an error repeats: a name that we do not know may be of any length."""
@@ -57,6 +68,18 @@ def _not_a_number(value: object) -> object:
 _RFC3339_START = re.compile(r"\d{4}-", re.ASCII)
 
 
+def _whole(value: object) -> object:
+    """A whole number as an int: JSON does not tell 7.0 from 7, and neither do the libraries of every language."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
+"""A whole number in JSON."""
+
+# For the document alone: `_judged` holds both protocols to it, in one wording.
+_LEVEL = Field(json_schema_extra={"exclusiveMinimum": 0, "exclusiveMaximum": 1})
+
+
 class ForecastBody(BaseModel):
     """The JSON body of a forecast request: the fields of `forecast.v1.ForecastRequest` under their proto names."""
 
@@ -75,19 +98,20 @@ class ForecastBody(BaseModel):
     """Observations, oldest first, equally spaced. `null` or `"NaN"` is a missing one. Empty: the forecast goes on
     from the end of the series that the model was fitted to."""
 
-    horizon: Annotated[int, Strict()] | None = None
+    horizon: Annotated[Whole, Field(json_schema_extra={"minimum": 1})] | None = None
     """Steps to forecast. Unset: the horizon that the model was fitted for."""
 
-    quantile_levels: Annotated[list[Annotated[float, Strict()]], FailFast()] = []
+    quantile_levels: Annotated[list[Annotated[float, Strict(), _LEVEL]], FailFast()] = []
     """Quantile levels to forecast too, each above 0 and below 1."""
 
     start_time: Annotated[AwareDatetime, BeforeValidator(_not_a_number)] | None = None
-    """The time of the first observation, RFC 3339 with an offset or `Z`. The answer then says when it starts."""
+    """The time of the first observation, RFC 3339 with an offset or `Z`; not without `sequence_data`. The answer
+    then says when it starts."""
 
     covariates: Annotated[list[CovariateBody], FailFast(), Field(max_length=MAX_COVARIATES)] = []
     """Each of the covariates that the model was fitted with, in any order."""
 
-    model_version: Annotated[int, Strict()] | None = None
+    model_version: Annotated[Whole, Field(json_schema_extra=VERSION_SCHEMA)] | None = None
     """The version of the model. Unset: the active one."""
 
 

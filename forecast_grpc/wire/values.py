@@ -1,15 +1,20 @@
 """Series of numbers of which some may be missing, as both wires bring them."""
 
 import math
+import sys
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import FailFast, Strict
+from pydantic import FailFast, Field, Strict
 
 from forecast_grpc.domain import FloatArray
 from forecast_grpc.errors import RequestInvalid
 
-Values = Annotated[list[Annotated[float, Strict()] | Literal["NaN"] | None], FailFast()]
+# What is larger is infinite as a double, and refused by `check_finite` over both protocols.
+_LARGEST = sys.float_info.max
+_DOUBLE = Field(json_schema_extra={"format": "double", "minimum": -_LARGEST, "maximum": _LARGEST})
+
+Values = Annotated[list[Annotated[float, Strict(), _DOUBLE] | Literal["NaN"] | None], FailFast()]
 """Numbers in JSON. The list ends at its first bad item: see `ForecastBody`."""
 
 

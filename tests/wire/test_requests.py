@@ -163,6 +163,17 @@ def test_a_number_is_no_time(number: str) -> None:
     assert outcome(query_from_json, body) == "start_time"
 
 
+@pytest.mark.parametrize("field", ["horizon", "model_version"])
+def test_a_whole_number_may_have_a_point(field: str) -> None:
+    """7.0 is 7 in JSON, as some languages write it; 7.5, "7" and true are refused."""
+    plain, pointed, *refused = (
+        outcome(query_from_json, f'{{"{field}": {value}}}'.encode())
+        for value in ("7", "7.0", "7.5", '"7"', "true")
+    )
+    assert getattr(plain, field) == getattr(pointed, field) == 7
+    assert refused == [field] * 3
+
+
 @given(time=st.datetimes(timezones=st.timezones()))
 def test_times_arrive_alike(time: datetime) -> None:
     """RFC 3339 with any offset, a Python time and a Timestamp name the same instant."""
