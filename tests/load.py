@@ -50,6 +50,11 @@ class Server(ForecastServiceServicer):
     requests: list[ForecastRequest] = field(default_factory=list)
     deadlines: list[float | None] = field(default_factory=list)
     address: str = ""
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def stop(self) -> None:
+        """Ends it, whatever is under way."""
+        self.stopping.set()
 
     async def Forecast(self, request: ForecastRequest, context: Context) -> ForecastResponse:  # noqa: N802 - the RPC's name
         """See the proto."""
@@ -60,17 +65,17 @@ class Server(ForecastServiceServicer):
 
 
 @contextmanager
-def serving(answer: Answer = right) -> Iterator[Server]:
-    """A grpc.aio server on a free port, in a thread of its own."""
-    server, ready, done = Server(answer), threading.Event(), threading.Event()
+def serving(answer: Answer = right, *options: tuple[str, Any], port: int = 0) -> Iterator[Server]:
+    """A grpc.aio server with those options, on that port or a free one, in a thread of its own."""
+    server, ready = Server(answer), threading.Event()
 
     async def serve() -> None:
-        transport = grpc.aio.server()
+        transport = grpc.aio.server(options=options)
         add_ForecastServiceServicer_to_server(server, transport)
-        server.address = f"127.0.0.1:{transport.add_insecure_port('127.0.0.1:0')}"
+        server.address = f"127.0.0.1:{transport.add_insecure_port(f'127.0.0.1:{port}')}"
         await transport.start()
         ready.set()
-        await asyncio.to_thread(done.wait)
+        await asyncio.to_thread(server.stopping.wait)
         await transport.stop(None)
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
@@ -79,7 +84,7 @@ def serving(answer: Answer = right) -> Iterator[Server]:
     try:
         yield server
     finally:
-        done.set()
+        server.stop()
         thread.join()
 
 

@@ -1,9 +1,11 @@
 """The load generator counts what comes back, and measures as its options say."""
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
 import time
+from concurrent import futures
 from pathlib import Path
 
 import grpc
@@ -11,8 +13,10 @@ import pytest
 
 from benchmarks.workload import CUSTOMER_ID, SEQUENCE
 from forecast_grpc.cli._common import CommandFailed, ExitCode
+from forecast_grpc.cli._endpoints import free_port
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
 from tests.load import ANSWER, Context, Server, load, program, right, serving
+from tests.service import eventually
 
 SOURCE = Path(__file__).resolve().parent.parent / "benchmarks" / "load"
 STALL_S = 0.5
@@ -180,6 +184,58 @@ def test_a_storm_asks_for_customers_that_nobody_has_heard_of() -> None:
     assert result["outcomes"] == {"OK": 50}
     assert result["storm"]["outcomes"] == {"NOT_FOUND": len(unknown)}
     assert len(unknown) == 100
+
+
+def test_a_message_larger_than_the_window_is_sent_as_the_server_takes_it(tmp_path: Path) -> None:
+    """Flow control holds back what a server does not take yet, and all of it arrives."""
+    file, request = tmp_path / "request.bin", ForecastRequest(sequence_data=range(100_000))
+    file.write_bytes(request.SerializeToString())
+    with serving() as server:
+        result = load(server, requests=20, connections=1, in_flight=4, request_file=file)
+    assert result["outcomes"] == {"OK": 20}
+    assert all(each == request for each in server.requests)
+
+
+def test_more_calls_than_a_server_takes_at_once_wait_for_their_turn() -> None:
+    """A server that takes two calls at a time gets two at a time, and the waiting counts as time."""
+
+    async def slow(server: Server, request: ForecastRequest, context: Context) -> ForecastResponse:
+        await asyncio.sleep(0.1)
+        return await right(server, request, context)
+
+    with serving(slow, ("grpc.max_concurrent_streams", 2)) as server:
+        result = load(server, requests=10, rate=1_000, connections=1)
+    assert result["outcomes"] == {"OK": 10}
+    assert result["latency_ms"]["max"] > 400
+
+
+def test_a_call_out_of_time_is_given_up() -> None:
+    """A server that does not keep the deadline is not waited for."""
+
+    async def never(_server: Server, _request: ForecastRequest, _context: Context) -> ForecastResponse:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        return ANSWER
+
+    with serving(never) as server:
+        result = load(server, requests=3, timeout="300ms")
+    assert result["outcomes"] == {"DEADLINE_EXCEEDED": 3}
+    assert 250 < result["failed_latency_ms"]["max"] < 5_000
+
+
+def test_a_lost_service_is_asked_again_when_it_is_back() -> None:
+    """Calls under way when a server goes fail, those after it has come back do not; no second is missing."""
+    port = free_port()
+    with serving(port=port) as server, futures.ThreadPoolExecutor(1) as pool:
+        running = pool.submit(load, server, duration="4s", rate=200, connections=2)
+        eventually(lambda: server.asked[CUSTOMER_ID] > 50)
+        server.stop()
+        with serving(port=port) as again:
+            result = running.result()
+            assert again.asked[CUSTOMER_ID] > 50
+    assert set(result["outcomes"]) <= {"OK", "UNAVAILABLE", "CANCELLED"}
+    assert result["outcomes"]["OK"] > 100
+    assert sum(point["ok"] + point["failed"] for point in result["series"]) == result["requests"]
 
 
 @pytest.mark.parametrize(

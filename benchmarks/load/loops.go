@@ -30,18 +30,32 @@ func (r *run) next(at time.Time) bool {
 
 func (r *run) random(stream int) *rand.Rand { return rand.New(rand.NewPCG(r.seed, uint64(stream))) }
 
+// ask sends one request, and says when it has been counted.
+func (r *run) ask(lane *lane, customer string, meant time.Time, counted func()) {
+	body := r.caller.body
+	lane.send(&call{customer: customer, unsent: body, whole: body, meant: meant, done: func(made *call) {
+		r.recorder.add(made.meant, made.sent, time.Now(), r.caller.judge(made))
+		counted()
+	}})
+}
+
 // closed keeps a number of requests under way on each connection: the next is sent when one is answered, so that the
 // service sets the pace. It shows what a service can do, and says little of latency.
 func (r *run) closed(connections, inFlight int) {
 	var all sync.WaitGroup
 	for number := range connections * inFlight {
-		all.Go(func() {
-			random := r.random(number)
-			for now := time.Now(); r.next(now); now = time.Now() {
-				a := r.caller.ask(number, r.customers.next(random))
-				r.recorder.add(now, now, time.Now(), a)
+		all.Add(1)
+		random := r.random(number)
+		var another func()
+		another = func() {
+			now := time.Now()
+			if !r.next(now) {
+				all.Done()
+				return
 			}
-		})
+			r.ask(r.caller.lane(number), r.customers.next(random), now, another)
+		}
+		another()
 	}
 	all.Wait()
 }
@@ -59,12 +73,10 @@ func (r *run) open(rate float64, poisson bool, maxInFlight int, start time.Time)
 	for number := 0; r.next(meant); number++ {
 		sleepUntil(meant)
 		places <- struct{}{}
-		at, customer := meant, r.customers.next(random)
-		all.Go(func() {
-			sent := time.Now()
-			a := r.caller.ask(number, customer)
-			r.recorder.add(at, sent, time.Now(), a)
+		all.Add(1)
+		r.ask(r.caller.lane(number), r.customers.next(random), meant, func() {
 			<-places
+			all.Done()
 		})
 		meant = meant.Add(time.Duration(float64(time.Second) / rate * distance(random, poisson)))
 	}

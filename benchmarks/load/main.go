@@ -16,8 +16,6 @@ import (
 	"time"
 )
 
-const connectTimeout = 10 * time.Second
-
 // Exit codes: as the commands of forecast-grpc have them.
 const (
 	wrongUsage  = 2
@@ -52,8 +50,12 @@ func fail(code int, err error) {
 }
 
 func measure(o options) (*result, error) {
-	// One more than there are cores: the thread that keeps the time of an open loop must not wait for one.
-	runtime.GOMAXPROCS(runtime.NumCPU() + 1)
+	// One processor serves tens of thousands of calls a second; with more, threads wake each other for each of them,
+	// on cores that the service would use. The thread that keeps an open loop's time needs one of its own.
+	runtime.GOMAXPROCS(1)
+	if o.Rate > 0 || o.StormRate > 0 {
+		runtime.GOMAXPROCS(2)
+	}
 	of, err := newCustomers(o)
 	if err != nil {
 		return nil, err
@@ -63,7 +65,7 @@ func measure(o options) (*result, error) {
 		return nil, err
 	}
 	defer caller.close()
-	if err := caller.connect(connectTimeout); err != nil {
+	if err := caller.connect(); err != nil {
 		return nil, fmt.Errorf("%s: %w", o.Address, err)
 	}
 	if o.WarmUp > 0 {
