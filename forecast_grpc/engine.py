@@ -94,10 +94,9 @@ class Engine:
         facts: Facts = {"request_id": call.request_id, "customer_id": customer_id}
         code, reason = "CANCELLED", ""
         if isinstance(outcome, Answer):
-            code = "OK"
-            facts["model_version"] = outcome.metadata.model_version
-            facts["family"] = outcome.metadata.family
-            facts["horizon"] = len(outcome.result.forecast)
+            code, metadata = "OK", outcome.metadata
+            facts["model_version"], facts["family"] = metadata.model_version, metadata.family
+            facts["horizon"] = outcome.result.forecast.size
         elif outcome is not None:
             code, reason = outcome.code.name, outcome.reason
             facts["message"] = outcome.message

@@ -14,6 +14,7 @@ from forecast_grpc.domain import (
     ServedModel,
 )
 from forecast_grpc.errors import ForecastError, ModelCorrupt, RequestInvalid
+from forecast_grpc.finite import all_finite
 from forecast_grpc.models.missing import fill_missing
 from forecast_grpc.models.pickled import NotUsable, Pickled
 from forecast_grpc.timeline import steps_between, time_after
@@ -41,7 +42,7 @@ def answer(model: ServedModel, query: ForecastQuery, *, max_horizon: int) -> For
     with np.errstate(over="ignore", invalid="ignore"):
         point = forecaster.forecast(window, horizon, position, covariates)
         rows = point + forecaster.quantile_offsets(levels, horizon) if levels else ()
-    if not np.isfinite(point).all():
+    if not all_finite(point):
         raise _no_forecast(window, covariates)
     quantiles = tuple(
         QuantileForecast(level=level, values=row) for level, row in zip(levels, rows, strict=True)

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "forecast_grpc"
 
-VALUES = {"__version__", "call", "domain", "errors", "names", "records", "timeline"}
+VALUES = {"__version__", "call", "domain", "errors", "finite", "names", "records", "timeline"}
 CORE = VALUES | {
     "artefact",
     "config",
@@ -42,10 +42,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "v1": set(),
     # Values that are made of those.
     "call": {"domain"},
+    "finite": {"domain"},
     "records": {"domain", "errors"},
     # The core: it knows no protocol.
     "customer": VALUES,
-    "models": {"domain"},
+    "models": {"domain", "finite"},
     "container": {"domain"},
     "metadata": VALUES | {"container", "models"},
     "signing": set(),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from forecast_grpc.domain import CacheTier, ServedModel
 from forecast_grpc.loading.cache import ModelCache
@@ -22,6 +23,10 @@ SWAPS_PER_S = 100.0
 """Models that may take another's place among the hot ones, a second. An exchange costs Ray fifty times a warm
 request; with this limit a replica whose customers come evenly pays next to nothing, and the hot ones still follow
 the traffic, since whoever comes often is seldom missed."""
+
+TELL_INTERVAL_S = 1.0
+"""Seconds by which Ray's count of the requests for hot models may be late: telling it of each one costs a request
+more than looking its model up."""
 
 _BURST_S = 1.0  # Exchanges of so many seconds may come at once.
 
@@ -52,6 +57,11 @@ class _Mute:
         """Does nothing."""
 
 
+def multiplexer_of(get_model: Callable[[str], Awaitable[HotModel]]) -> Any:  # noqa: ANN401 - Ray's own
+    """Ray's multiplexer behind a loader in use; None where there is none, as with a loader that is not Ray's."""
+    return getattr(inspect.unwrap(get_model), "__serve_multiplex_wrapper", None)
+
+
 def mute_gauge_by_model(get_model: Callable[[str], Awaitable[HotModel]]) -> None:
     """Takes the gauge `serve_registered_multiplexed_model_id{model_id}` out of a multiplexed loader in use.
 
@@ -59,7 +69,7 @@ def mute_gauge_by_model(get_model: Callable[[str], Awaitable[HotModel]]) -> None
     customers that ever came, and the idle cost with those that are hot. `num_multiplexed_models` and the log say
     what it said. The attribute is private to Ray, so a test holds that the series is not exported.
     """
-    multiplexer = getattr(inspect.unwrap(get_model), "__serve_multiplex_wrapper", None)
+    multiplexer = multiplexer_of(get_model)
     if multiplexer is not None:
         multiplexer.registered_model_gauge = _Mute()
 
@@ -96,6 +106,11 @@ class HotSet:
         self._muted = False
         # Until when the exchanges that have been made are paid for.
         self._swapped_until = 0.0
+        # Models that the multiplexer has taken in so far: an epoch of its LRU order.
+        self._admitted = 0
+        # Requests for hot models of which the multiplexer has not been told, and when it is to be.
+        self._untold = 0
+        self._tell_at = 0.0
 
     async def acquire(self, customer_id: str, version: int | None = None) -> Acquired:
         """The customer's model in this version (None: the active one). Raises as `ModelLoader.load` does."""
@@ -106,7 +121,7 @@ class HotSet:
             slot = await self._loader.load(customer_id, version)
         if version is None:
             if tier is CacheTier.HOT:
-                await self._touch(slot)
+                await self._note_use(slot)
             elif self._swapped_until <= self._clock():
                 # Ray leaks the customer of a caller that is cancelled while it waits for the lock.
                 await asyncio.shield(self._touch(slot))
@@ -117,6 +132,7 @@ class HotSet:
         (slot,) = _arriving.get()
         assert slot.key == (customer_id, None)  # noqa: S101 - set by `_touch`, the only caller of the loader
         self._cache.promote(slot)
+        self._admitted += 1
         if not self._muted:
             # Ray makes the multiplexer when its first model comes, which is now.
             mute_gauge_by_model(self._get_model)
@@ -127,6 +143,22 @@ class HotSet:
         self._cache.demote(slot)
         self._swapped_until = max(self._swapped_until, self._clock() - _BURST_S) + 1 / SWAPS_PER_S
         self._telemetry.unloaded(slot.key[0], slot.model.metadata.model_version)
+
+    async def _note_use(self, slot: ModelSlot) -> None:
+        """Tells the multiplexer that a hot model is in use, where that can matter.
+
+        Its order of use decides who goes when another comes. So as long as none has come since a model was last
+        moved to the end, it need not be moved again: whoever comes next throws out one that was not in use.
+        """
+        if slot.touched_in == self._admitted and slot.used_at < self._tell_at:
+            self._untold += 1
+            return
+        if self._untold and (multiplexer := multiplexer_of(self._get_model)) is not None:
+            # Its counter of requests stays right, a second late.
+            multiplexer.get_model_requests_counter.inc(self._untold)
+        self._untold, self._tell_at = 0, slot.used_at + TELL_INTERVAL_S
+        slot.touched_in = self._admitted
+        await self._touch(slot)
 
     async def _touch(self, slot: ModelSlot) -> None:
         """Makes the slot the multiplexer's most recently used one, or hands it over if it is not held yet."""

@@ -9,7 +9,7 @@ from forecast_grpc.records import LoadCause
 ModelKey = tuple[str, int | None]
 """A customer, and the version where a request named one; None for the active version."""
 
-SLOT_BYTES = 470
+SLOT_BYTES = 480
 """Resident bytes of a slot beside its model: the slot, its key, its entry in the table, measured."""
 
 _MARK = 8  # Bytes of a mark.
@@ -42,6 +42,9 @@ class ModelSlot:
 
     uses: int = 0
     """How often requests have found it since it came or was last given another round; at most `MAX_USES`."""
+
+    touched_in: int = -1
+    """How many models the multiplexer had taken in when it was last told that this one is in use."""
 
     tier: CacheTier = CacheTier.WARM
     """`hot` while Ray's multiplexer holds the slot, else `warm`."""

@@ -1,10 +1,9 @@
 """Missing observations: filled once, before any model sees the window."""
 
-import math
-
 import numpy as np
 
 from forecast_grpc.domain import FloatArray
+from forecast_grpc.finite import all_finite
 
 
 def fill_missing(window: FloatArray) -> FloatArray:
@@ -12,8 +11,7 @@ def fill_missing(window: FloatArray) -> FloatArray:
 
     Returns the very array where nothing is missing. Raises ValueError where every value is missing.
     """
-    # The minimum is NaN where any value is: one pass and no array of flags.
-    if not math.isnan(window.min()):
+    if all_finite(window):
         return window
     present = np.flatnonzero(~np.isnan(window))
     if not present.size:

@@ -1,24 +1,25 @@
 """What an operator sees: metrics on Ray's Prometheus endpoint, and one canonical log line a request.
 
-Nothing here costs a request more than a few dictionary operations: a sink publishes what has come together once a
-second. No metric carries the customer, so the number of time series does not grow with the number of customers;
-the customer stands in the log line.
+A request leaves its raw facts here, which costs it next to nothing; they are counted and written once a second,
+some at a time. No metric carries the customer, so the number of time series does not grow with the number of
+customers; the customer stands in the log line.
 """
 
 import asyncio
-import json
 import logging
 import time
 import traceback
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
 
 from forecast_grpc.domain import ServedModel
 from forecast_grpc.errors import ForecastError
 from forecast_grpc.records import LoadCause
 from forecast_grpc.telemetry.journal import Journal, loading_for
+from forecast_grpc.telemetry.lines import Facts, line_of
+from forecast_grpc.telemetry.sink import MetricSink, TagValues
 
 FLUSH_INTERVAL_S = 1.0
 """How often the tallies and the log lines leave the replica, in seconds."""
@@ -26,29 +27,21 @@ FLUSH_INTERVAL_S = 1.0
 MAX_OBSERVATIONS = 256
 """Durations of one kind that a flush publishes at most; of more, an even sample."""
 
+CHUNK = 64
+"""Events that are counted and written at a stretch, for a third of a millisecond; then requests have a turn."""
+
 logger = logging.getLogger(__name__)
 
-TagValues = tuple[tuple[str, str], ...]
-"""The tags of a metric, sorted by name."""
 
-Facts = dict[str, Any]
-"""The fields of a log line."""
+class _Answered(NamedTuple):
+    """One answered request, as it was noted; what it comes to is worked out at the flush."""
 
-
-class MetricSink(Protocol):
-    """Where metrics go: Ray's registry in a replica."""
-
-    def add(self, name: str, tags: TagValues, amount: float) -> None:
-        """Raises a counter."""
-        ...
-
-    def observe(self, name: str, tags: TagValues, values: Iterable[float]) -> None:
-        """Adds values to a histogram."""
-        ...
-
-    def set(self, name: str, tags: TagValues, value: float) -> None:
-        """Sets a gauge."""
-        ...
+    protocol: str
+    code: str
+    reason: str
+    cache: str
+    duration_s: float
+    facts: Facts
 
 
 class Telemetry:
@@ -77,28 +70,22 @@ class Telemetry:
         self._flush_interval_s = flush_interval_s
         self._tallies: Tally[tuple[str, TagValues]] = Tally()
         self._durations: dict[tuple[str, TagValues], list[float]] = {}
-        self._events: list[tuple[float, str, Facts]] = []
+        self._lookups: dict[str, int] = {}
+        # In the order in which they happened: answered requests, and whatever else leaves a line.
+        self._events: deque[tuple[float, str, Facts | _Answered]] = deque()
         self.journal = Journal()
         """What is remembered of single customers."""
 
     def request(
         self, *, protocol: str, code: str, reason: str, cache: str, duration_s: float, facts: Facts
     ) -> None:
-        """Counts one answered request and notes its log line."""
-        self._tallies["requests", (("code", code), ("protocol", protocol))] += 1
-        if reason:
-            self._tallies["errors", (("protocol", protocol), ("reason", reason))] += 1
-        self._durations.setdefault(("request_duration_ms", (("protocol", protocol),)), []).append(
-            duration_s * 1e3
-        )
-        if self._log_requests:
-            line: Facts = {"protocol": protocol, "code": code, "reason": reason, "cache": cache} | facts
-            line["duration_ms"] = round(duration_s * 1e3, 3)
-            self._events.append((self._wall_clock(), "request", line))
+        """Notes one answered request: it is counted, and leaves its line, at the next flush."""
+        answered = _Answered(protocol, code, reason, cache, duration_s, facts)
+        self._events.append((self._wall_clock(), "request", answered))
 
     def cache_request(self, tier: str) -> None:
         """Counts one look-up of a model, by the tier that had it: `cold` is a miss."""
-        self._tallies["model_requests", (("tier", tier),)] += 1
+        self._lookups[tier] = self._lookups.get(tier, 0) + 1
 
     def missed(self, cause: str) -> None:
         """Counts one miss: `new`, `dropped` not long ago for lack of room, or `loading` for another request."""
@@ -194,9 +181,12 @@ class Telemetry:
         )
 
     async def run(self) -> None:
-        """Flushes until it is cancelled."""
+        """Flushes until it is cancelled, and lets requests have their turn in between."""
         while True:
             await asyncio.sleep(self._flush_interval_s)
+            while len(self._events) > CHUNK:
+                self._try(self._pass_on)
+                await asyncio.sleep(0)
             self.flush()
 
     def flush(self) -> None:
@@ -204,16 +194,56 @@ class Telemetry:
 
         Raises nothing: a full disk must not end the metrics that tell of it, nor broken metrics the log.
         """
-        for publish in (self._publish_counts, self._publish_gauges, self._write_lines):
-            try:
-                publish()
-            except Exception:
-                logger.exception("Metrics or log lines were lost.")
+        while self._events:
+            self._try(self._pass_on)
+        self._try(self._publish_counts)
+        self._try(self._publish_gauges)
+
+    @staticmethod
+    def _try(publish: Callable[[], None]) -> None:
+        try:
+            publish()
+        except Exception:
+            logger.exception("Metrics or log lines were lost.")
+
+    def _pass_on(self) -> None:
+        """Counts the oldest events and writes their lines."""
+        # Taken out first: what cannot be written is lost, and does not pile up.
+        events = [self._events.popleft() for _ in range(min(CHUNK, len(self._events)))]
+        self._count([noted for _, _, noted in events if isinstance(noted, _Answered)])
+        lines = [
+            self._request_line(at, noted)
+            if isinstance(noted, _Answered)
+            else line_of(at, event, self._facts | noted)
+            for at, event, noted in events
+            if self._log_requests or not isinstance(noted, _Answered)
+        ]
+        if lines:
+            self._log("\n".join(lines))
+
+    def _count(self, requests: list[_Answered]) -> None:
+        for (protocol, code, reason), amount in Tally(each[:3] for each in requests).items():
+            self._tallies["requests", (("code", code), ("protocol", protocol))] += amount
+            if reason:
+                self._tallies["errors", (("protocol", protocol), ("reason", reason))] += amount
+        for protocol in {each.protocol for each in requests}:
+            durations = [each.duration_s * 1e3 for each in requests if each.protocol == protocol]
+            self._durations.setdefault(("request_duration_ms", (("protocol", protocol),)), []).extend(
+                durations
+            )
+
+    def _request_line(self, at: float, answered: _Answered) -> str:
+        protocol, code, reason, cache, duration_s, facts = answered
+        line = self._facts | {"protocol": protocol, "code": code, "reason": reason, "cache": cache} | facts
+        line["duration_ms"] = round(duration_s * 1e3, 3)
+        return line_of(at, "request", line)
 
     def _publish_counts(self) -> None:
-        # Taken out first: what cannot be published is lost, and does not pile up.
         tallies, self._tallies = self._tallies, Tally()
         durations, self._durations = self._durations, {}
+        lookups, self._lookups = self._lookups, {}
+        for tier, count in lookups.items():
+            self._sink.add("model_requests", (("tier", tier),), count)
         for (name, tags), amount in tallies.items():
             self._sink.add(name, tags, amount)
         for (name, tags), values in durations.items():
@@ -224,23 +254,12 @@ class Telemetry:
         for (name, tags), value in self._gauges().items():
             self._sink.set(name, tags, value)
 
-    def _write_lines(self) -> None:
-        events, self._events = self._events, []
-        if events:
-            self._log("\n".join(self._line(*event) for event in events))
-
     def _count_load(self, outcome: str, duration_s: float) -> None:
         self._tallies["loads", (("outcome", outcome),)] += 1
         self._durations.setdefault(("load_duration_ms", (("outcome", outcome),)), []).append(duration_s * 1e3)
 
     def _event(self, event: str, **facts: object) -> None:
         self._events.append((self._wall_clock(), event, facts))
-
-    def _line(self, at: float, event: str, facts: Facts) -> str:
-        time_ = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-        known = {name: value for name, value in facts.items() if value not in (None, "")}
-        # In ASCII: no line separator of Unicode's splits a line, and no lone surrogate fails the whole batch.
-        return json.dumps({"time": time_, "event": event} | self._facts | known)
 
 
 def _error_facts(error: ForecastError) -> Facts:

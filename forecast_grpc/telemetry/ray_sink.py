@@ -8,7 +8,7 @@ from typing import Any
 
 from ray.serve import metrics
 
-from forecast_grpc.telemetry.collect import TagValues
+from forecast_grpc.telemetry.sink import TagValues
 
 _PREFIX = "forecast_grpc_"
 _BOUNDARIES = (0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)

@@ -1,12 +1,16 @@
 """Answers to both wires."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from forecast_grpc.domain import Answer
 from forecast_grpc.v1.forecast_pb2 import ForecastResponse, ModelRef, QuantileForecast
+
+MAX_MODEL_REFS = 4_096
+"""Models whose `ModelRef` is kept made: half a kilobyte each."""
 
 
 def answer_to_proto(answer: Answer) -> ForecastResponse:
@@ -15,10 +19,8 @@ def answer_to_proto(answer: Answer) -> ForecastResponse:
     response = ForecastResponse(
         customer_id=answer.customer_id,
         forecast=result.forecast.tolist(),
-        model=ModelRef(version=metadata.model_version, family=metadata.family, sha256=metadata.sha256),
+        model=_model_ref(metadata.model_version, metadata.family, metadata.sha256, metadata.trained_time),
     )
-    if metadata.trained_time is not None:
-        response.model.trained_time.FromDatetime(metadata.trained_time)
     if result.start_time is not None:
         response.forecast_start_time.FromDatetime(result.start_time)
     if result.quantiles:
@@ -27,6 +29,15 @@ def answer_to_proto(answer: Answer) -> ForecastResponse:
             for quantile in result.quantiles
         )
     return response
+
+
+@lru_cache(maxsize=MAX_MODEL_REFS)
+def _model_ref(version: int, family: str, sha256: str, trained_time: datetime | None) -> ModelRef:
+    """The message that names a model: the same in each of its answers, and to be copied, never changed."""
+    reference = ModelRef(version=version, family=family, sha256=sha256)
+    if trained_time is not None:
+        reference.trained_time.FromDatetime(trained_time)
+    return reference
 
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]

@@ -118,7 +118,8 @@ class ForecastBody(BaseModel):
 def query_from_proto(request: ForecastRequest, limits: RequestLimits) -> ForecastQuery:
     """The query of a gRPC request. Raises RequestInvalid."""
     query = ForecastQuery(
-        sequence=np.array(request.sequence_data, dtype=np.float64),
+        # By way of a list, which takes a third of the time.
+        sequence=np.array(request.sequence_data[:], dtype=np.float64),
         horizon=request.horizon if request.HasField("horizon") else None,
         quantile_levels=tuple(request.quantile_levels),
         start_time=_start_time(request) if request.HasField("start_time") else None,

@@ -9,6 +9,7 @@ from pydantic import FailFast, Field, Strict
 
 from forecast_grpc.domain import FloatArray
 from forecast_grpc.errors import RequestInvalid
+from forecast_grpc.finite import all_finite
 
 # What is larger is infinite as a double, and refused by `check_finite` over both protocols.
 _LARGEST = sys.float_info.max
@@ -26,6 +27,8 @@ def to_array(values: Values) -> FloatArray:
 
 def check_finite(field: str, values: FloatArray) -> None:
     """Raises RequestInvalid with the place of the first infinity."""
+    if all_finite(values):
+        return
     infinite = np.isinf(values)
     if infinite.any():
         text = "must be a finite number, or NaN where the observation is missing"

@@ -244,3 +244,30 @@ async def test_pinned_customers_stay_without_any_room(make_bench: MakeBench, mak
     hot = await make_hot(bench, 1)
     assert await tiers(hot, *"abab") == ["cold", "cold", "warm", "cold"]
     assert (bench.cache.pinned_count, bench.cache.warm_count) == (1, 0)
+
+
+async def test_a_hot_model_in_use_is_not_the_next_to_go(make_bench: MakeBench, make_hot: MakeHot) -> None:
+    """Whoever was asked for since the last exchange stays; the multiplexer's order of use is told in time."""
+    bench = await make_bench()
+    for name in "abcd":
+        bench.publish(name)
+    hot = await make_hot(bench, 3)
+    await tiers(hot, *"abc", *"aaa")
+    await tiers(hot, "d")
+    assert set(hot.multiplexer.models) == {"a", "c", "d"}
+
+
+async def test_ray_hears_of_every_request(make_bench: MakeBench, make_hot: MakeHot) -> None:
+    """Its counter of requests adds up, though it is told of hot ones once a second and not each time."""
+    bench = await make_bench()
+    bench.publish("a")
+    hot = await make_hot(bench, 1)
+    await hot.set.acquire("a")
+    counted: list[float] = [1.0]
+    hot.multiplexer.get_model_requests_counter = SimpleNamespace(inc=lambda by=1.0: counted.append(by))
+    for _ in range(1_000):
+        await hot.set.acquire("a")
+    assert len(counted) < 10
+    bench.now[0] += 1.0
+    await hot.set.acquire("a")
+    assert sum(counted) == 1_002

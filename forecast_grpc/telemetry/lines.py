@@ -1,0 +1,35 @@
+"""The lines of the log: one JSON object each, whatever stands in its fields."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
+from typing import Any
+
+Facts = dict[str, Any]
+"""The fields of a log line."""
+
+
+def line_of(at: float, event: str, facts: Facts) -> str:
+    """The line of an event, `at` in seconds since 1970. What is None or empty is left out.
+
+    Put together by hand: `json.dumps` takes twice as long, and a replica under load writes thousands a second.
+    """
+    seconds, milliseconds = divmod(int(at * 1e3), 1_000)
+    fields = [
+        f', "{name}": {_ENCODERS.get(type(value), json.dumps)(value)}'
+        for name, value in facts.items()
+        if value is not None and value != ""
+    ]
+    start = f'{{"time": "{_second(seconds)}.{milliseconds:03d}+00:00", "event": "{event}"'
+    return f"{start}{''.join(fields)}}}"
+
+
+# In ASCII: no line separator of Unicode's splits a line, and no lone surrogate fails the whole batch.
+_ENCODERS: Mapping[type, Callable[[Any], str]] = {str: encode_basestring_ascii, int: str, float: repr}
+
+
+@lru_cache(maxsize=2)
+def _second(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
