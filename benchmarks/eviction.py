@@ -2,6 +2,7 @@
 
 Customers by Zipf's law; the same with sweeps over all customers, as a batch job makes them; the same with
 customers whose popularity moves on. The optimum knows the future (Belady, IBM Systems Journal 5(2), 1966).
+The last column is what `forecast-grpc plan` would say: the hit rate of LRU, from a sample of the requests.
 """
 
 import argparse
@@ -17,10 +18,12 @@ from rich.table import Table
 
 from forecast_grpc import artefact
 from forecast_grpc.domain import ModelMetadata, ServedModel
-from forecast_grpc.loading import ModelCache, ModelSlot
+from forecast_grpc.loading import FrequentCustomers, ModelCache, ModelSlot
+from forecast_grpc.loading.reuse import ALWAYS_SAMPLED, ReuseSketch
 from forecast_grpc.loading.rings import SLOT_BYTES
 from forecast_grpc.models.residuals import LEVELS, ResidualQuantiles
 from forecast_grpc.models.trend import Trend
+from forecast_grpc.usage import answered
 
 SHARES = (0.01, 0.05, 0.2)
 """Sizes of the cache, as shares of the customers."""
@@ -195,6 +198,9 @@ POLICIES: Mapping[str, Callable[[int], Cache]] = {
     "ours, warm alone": lambda room: Ours(room, hot=False),
     "ours": Ours,
 }
+SAMPLED = 1_000
+"""Customers in the sample of the sketch: one in twenty, as in a replica of a hundred thousand."""
+
 TRACES = {"Zipf": zipf, "Zipf and sweeps": with_sweeps, "Zipf, drifting": drifting}
 
 
@@ -202,6 +208,18 @@ def hit_rate(cache: Cache, trace: Iterable[int]) -> float:
     """The share of requests whose model was there."""
     hits = [cache.hit(customer) for customer in trace]
     return sum(hits) / len(hits)
+
+
+def sketched(trace: Iterable[int], rooms: Iterable[int]) -> list[float]:
+    """The hit rates of LRU caches with so much room, as a replica tells them from a sample of its requests."""
+    sketch, frequent = ReuseSketch(SAMPLED), FrequentCustomers()
+    for count, customer in enumerate(map(str, trace)):
+        if count % 5_000 == 0:
+            sketch.age(0.0, 1.0, frozenset(name for name, _ in frequent.top(ALWAYS_SAMPLED)))
+        frequent.record(customer)
+        sketch.record(customer, _MODEL.nbytes)
+    found = sketch.distances()
+    return [answered(found.by_models, room) / found.requests for room in rooms]
 
 
 def optimum(room: int, trace: list[int]) -> float:
@@ -231,10 +249,10 @@ def rows(customers: int, requests: int) -> list[list[str]]:
     found = []
     for name, make in TRACES.items():
         trace: list[int] = make(customers, requests, np.random.default_rng(0)).tolist()
-        for share in SHARES:
-            room = int(customers * share)
+        rooms = [int(customers * share) for share in SHARES]
+        for share, room, told in zip(SHARES, rooms, sketched(trace, rooms), strict=True):
             rates = [hit_rate(policy(room), trace) for policy in POLICIES.values()]
-            rates.append(optimum(room, trace))
+            rates += [optimum(room, trace), told]
             found.append([name, f"{share:.0%}", *(f"{rate:.1%}" for rate in rates)])
     return found
 
@@ -246,7 +264,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200_000)
     options = parser.parse_args()
     table = Table(title=f"Hit rates, {options.customers:,} customers, {options.requests:,} requests")
-    for heading in ("traffic", "room", *POLICIES, "optimum"):
+    for heading in ("traffic", "room", *POLICIES, "optimum", "LRU by the sketch"):
         table.add_column(heading, justify="right" if heading != "traffic" else "left", no_wrap=True)
     for row in rows(options.customers, options.requests):
         table.add_row(*row)

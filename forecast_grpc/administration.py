@@ -24,6 +24,7 @@ from forecast_grpc.records import (
 )
 from forecast_grpc.registry import Registry
 from forecast_grpc.telemetry import Facts, Telemetry
+from forecast_grpc.usage import Usage
 
 T = TypeVar("T")
 Q = TypeVar("Q")
@@ -125,6 +126,15 @@ class Administration:
             return Explanation(model=model, replicas=_by_name(asked.replies), unanswered=asked.unanswered)
 
         return await self._run(call, "ExplainModel", decode, answer)
+
+    async def usage(self, call: Call, decode: Callable[[], int]) -> Usage | ForecastError:
+        """What all replicas know of who asks; so many customers are named at most."""
+
+        async def answer(max_top: int) -> Usage:
+            asked = await self._fleet.ask("usage_here", max_top, limit_s=self._limit_s)
+            return Usage(replicas=_by_name(asked.replies), unanswered=asked.unanswered, max_top=max_top)
+
+        return await self._run(call, "GetAccessStatistics", decode, answer)
 
     async def _stored(self, customer_id: str) -> ModelRecord:
         """What the store has of a customer; where it has nothing, or does not answer, that."""

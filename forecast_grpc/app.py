@@ -6,17 +6,18 @@
 import time
 from functools import partial
 
+import ray
 from ray.serve import Application, deployment
 from ray.serve.config import BackpressureConfig, RequestRouterConfig
 from ray.serve.schema import LoggingConfig
 
-from forecast_grpc import artefact
+from forecast_grpc import artefact, machine
 from forecast_grpc.administration import Administration
 from forecast_grpc.config import Settings
 from forecast_grpc.domain import RequestLimits
 from forecast_grpc.engine import Engine
 from forecast_grpc.fleet import LocalModels, RayFleet
-from forecast_grpc.loading import Handover, HotSet, LoadLimits, ModelCache, ModelLoader
+from forecast_grpc.loading import AccessLog, Handover, HotSet, LoadLimits, ModelCache, ModelLoader
 from forecast_grpc.loading.ray_notes import RayNotes
 from forecast_grpc.models.graphs import SESSIONS
 from forecast_grpc.names import DEPLOYMENT_NAME
@@ -28,6 +29,7 @@ from forecast_grpc.store import open_store
 from forecast_grpc.telemetry import TagValues, Telemetry
 from forecast_grpc.telemetry.ray_sink import RayMetrics, log_writer
 from forecast_grpc.trust import Trust
+from forecast_grpc.usage import Machine, Memory, ReplicaUsage
 
 
 def app(settings: Settings) -> Application:
@@ -87,11 +89,16 @@ def compose(settings: Settings, replica: str, get_model: GetModel) -> Parts:
             telemetry=telemetry,
             limit_s=settings.request_timeout_s,
         ),
-        local=LocalModels(replica=replica, loader=loader, journal=telemetry.journal),
+        local=LocalModels(
+            replica=replica,
+            loader=loader,
+            journal=telemetry.journal,
+            usage=partial(_usage, replica, engine.accesses, cache, settings),
+        ),
         handover=Handover(
             notes=RayNotes(settings.store),
             replica=replica,
-            frequent=engine.frequent,
+            frequent=engine.accesses.frequent,
             interval_s=settings.handover_interval_s,
         ),
     )
@@ -135,6 +142,30 @@ def _request_limits(settings: Settings) -> RequestLimits:
         max_quantile_levels=settings.max_quantile_levels,
         max_covariates=settings.max_covariates,
         max_covariate_values=settings.max_covariate_values,
+    )
+
+
+def _usage(
+    replica: str, accesses: AccessLog, cache: ModelCache, settings: Settings, max_top: int
+) -> ReplicaUsage:
+    """What this replica knows of who asks, and of what there is to spend."""
+    return accesses.usage(
+        replica,
+        memory=Memory(
+            hot_models=cache.hot_count,
+            hot_bytes=cache.hot_bytes,
+            warm_bytes=cache.warm_bytes,
+            pinned_bytes=cache.pinned_bytes,
+            max_hot_models=settings.max_hot_models,
+            max_warm_bytes=settings.max_warm_bytes,
+            process_bytes=machine.resident_bytes(),
+        ),
+        machine=Machine(
+            node=ray.get_runtime_context().get_node_id(),
+            cores=machine.cores(),
+            memory_bytes=machine.memory_bytes(),
+        ),
+        max_top=max_top,
     )
 
 

@@ -10,10 +10,10 @@ from functools import partial
 
 from forecast_grpc.call import Call
 from forecast_grpc.customer import require_customer_id
-from forecast_grpc.domain import Answer, ForecastQuery, ForecastResult, RequestLimits, ServedModel
+from forecast_grpc.domain import Answer, CacheTier, ForecastQuery, ForecastResult, RequestLimits, ServedModel
 from forecast_grpc.errors import ForecastError
 from forecast_grpc.forecasting import answer
-from forecast_grpc.loading import FrequentCustomers, HotSet
+from forecast_grpc.loading import AccessLog, HotSet
 from forecast_grpc.models.pickled import Pickled
 from forecast_grpc.outcome import outcome_of
 from forecast_grpc.records import LoadCause
@@ -39,8 +39,8 @@ class Engine:
     telemetry: Telemetry
     """Metrics and log."""
 
-    frequent: FrequentCustomers = field(default_factory=FrequentCustomers)
-    """Counts who asks."""
+    accesses: AccessLog = field(default_factory=AccessLog)
+    """Notes who asks."""
 
     async def forecast(
         self, call: Call, customer_id: str, decode: Callable[[], ForecastQuery]
@@ -75,7 +75,8 @@ class Engine:
         query = decode()
         acquired = await self.hot.acquire(customer_id, query.model_version)
         call.tier = acquired.tier
-        self.frequent.record(customer_id)
+        hit = acquired.tier is not CacheTier.COLD
+        self.accesses.record(customer_id, acquired.model.nbytes, hit=hit)
         result = await self._forecast(acquired.model, query)
         return Answer(
             customer_id=customer_id, result=result, metadata=acquired.model.metadata, tier=acquired.tier

@@ -16,6 +16,7 @@ from forecast_grpc.errors import DeadlineExceeded, ForecastError
 from forecast_grpc.loading import ModelLoader, ModelSlot
 from forecast_grpc.records import Holding, LoadCause, Problem, ReplicaModel, WarmedReplica
 from forecast_grpc.telemetry import Journal, loading_for
+from forecast_grpc.usage import ReplicaUsage
 
 T = TypeVar("T")
 
@@ -34,13 +35,18 @@ class LocalModels:
         replica: str,
         loader: ModelLoader,
         journal: Journal,
+        usage: Callable[[int], ReplicaUsage],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` is the loader's, and the journal that in which its failures stand."""
+        """`clock` is the loader's, and the journal that in which its failures stand.
+
+        `usage` tells what is known of who asks, and names so many customers at most.
+        """
         self.replica = replica
         """The replica's name."""
         self._loader = loader
         self._journal = journal
+        self._usage = usage
         self._clock = clock
 
     async def warm(self, customer_ids: Iterable[str], limit_s: float) -> WarmedReplica:
@@ -75,6 +81,10 @@ class LocalModels:
             holding=None if slot is None else self._holding(slot),
             last_failure=self._journal.last_failure(customer_id),
         )
+
+    async def usage(self, max_top: int) -> ReplicaUsage:
+        """What is known of who asks; so many customers are named at most."""
+        return self._usage(max_top)
 
     async def _problem(self, customer_id: str) -> Problem | None:
         try:

@@ -16,15 +16,18 @@ from forecast_grpc.errors import RequestInvalid
 from forecast_grpc.v1 import model_pb2 as pb
 from forecast_grpc.web import CUSTOMER_HEADERS, call_of, read_body, refuser, respond
 from forecast_grpc.wire import model_bodies as bodies
+from forecast_grpc.wire.usage_bodies import GetAccessStatisticsBody
 
 _MAX_BODY_BYTES = 256 * 1024  # More than a thousand customers need.
 
+
+_COUNT = {"type": "integer", "format": "int32", "minimum": 0, "maximum": 2**31 - 1}
 
 _PAGING = (
     openapi.parameter(
         "page_size",
         "query",
-        {"type": "integer", "format": "int32", "minimum": 0, "maximum": 2**31 - 1},
+        _COUNT,
         f"Models in one answer, {wire.MAX_PAGE_SIZE} at most. 0: {wire.DEFAULT_PAGE_SIZE}.",
     ),
     openapi.parameter(
@@ -45,6 +48,12 @@ _VIEW = openapi.parameter(
     "query",
     {"type": "string", "enum": list(pb.ModelView.keys())},
     "How much is said of each model: with `MODEL_VIEW_BASIC` its name alone, which needs no model to be read.",
+)
+_TOP_SIZE = openapi.parameter(
+    "top_size",
+    "query",
+    _COUNT,
+    f"Customers to name, {wire.MAX_PAGE_SIZE} at most. 0: {wire.DEFAULT_TOP_SIZE}.",
 )
 _VERSION = openapi.parameter("version", "query", wire.VERSION_SCHEMA, "Which version. Unset: the active one.")
 _CUSTOMER = openapi.customer("customer_id", "path", "The customer.")
@@ -154,6 +163,18 @@ _ROUTES = (
         ask=Administration.explain,
         encode=wire.explanation_response,
         answer=bodies.ExplainModelBody,
+    ),
+    _Route(
+        name="get_access_statistics",
+        method="GET",
+        path="/v1/models:accessStatistics",
+        summary="Who asks for forecasts, and how much of it caches of other sizes would have answered.",
+        request=pb.GetAccessStatisticsRequest,
+        decode=wire.top_size,
+        ask=Administration.usage,
+        encode=wire.usage_response,
+        answer=GetAccessStatisticsBody,
+        query=(_TOP_SIZE,),
     ),
     _Route(
         name="list_model_versions",

@@ -10,6 +10,7 @@ from forecast_grpc.administration import Administration
 from forecast_grpc.fleet import LocalModels
 from forecast_grpc.records import ReplicaModel, WarmedReplica
 from forecast_grpc.rpc import Rpcs
+from forecast_grpc.usage import ReplicaUsage
 from forecast_grpc.v1 import model_pb2 as pb
 
 Context = RayServegRPCContext | None
@@ -71,6 +72,15 @@ class ModelService(Rpcs):
         outcome = await self.models.explain(call, partial(wire.explained_customer, request, _customer()))
         return self._answer(call, outcome, wire.explanation_response, grpc_context, pb.ExplainModelResponse)
 
+    async def GetAccessStatistics(  # noqa: N802 - the RPC's name
+        self, request: pb.GetAccessStatisticsRequest, grpc_context: Context = None
+    ) -> pb.GetAccessStatisticsResponse:
+        """Who asks, and what that tells of caches of other sizes."""
+        call = self._call(grpc_context)
+        outcome = await self.models.usage(call, partial(wire.top_size, request))
+        empty = pb.GetAccessStatisticsResponse
+        return self._answer(call, outcome, wire.usage_response, grpc_context, empty)
+
     # --- from the other replicas, by `Fleet.ask` ---
 
     async def warm_here(self, customer_ids: tuple[str, ...], limit_s: float) -> WarmedReplica:
@@ -84,6 +94,10 @@ class ModelService(Rpcs):
     async def explain_here(self, customer_id: str) -> ReplicaModel:
         """What this replica has of a customer."""
         return await self.local.explain(customer_id)
+
+    async def usage_here(self, max_top: int) -> ReplicaUsage:
+        """What this replica knows of who asks."""
+        return await self.local.usage(max_top)
 
 
 def _customer() -> str:

@@ -96,6 +96,7 @@ class ForecastingService(_Doors, ModelService):
             await self.engine.take_over(inherited, settings.handover_timeout_s)
         self._handover = parts.handover
         self._leaving = asyncio.create_task(self._handover.run())
+        self._aging = asyncio.create_task(self.engine.accesses.run())
         # All that a replica consists of is there: no collection needs to look at it.
         put_aside()
         await super().__init__()  # type: ignore[misc]  # what Ray's decorator made of `_Doors`

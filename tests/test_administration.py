@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,7 +37,9 @@ from forecast_grpc.records import (
 )
 from forecast_grpc.registry import Registry
 from forecast_grpc.store import FolderStore
+from forecast_grpc.usage import Usage
 from tests.fake_fleet import HouseFleet
+from tests.fake_usage import usage_of
 from tests.loading.conftest import Bench, MakeBench, make_bench  # noqa: F401 - a fixture
 from tests.stores import publisher, trend
 
@@ -84,6 +87,7 @@ async def house(make_bench: MakeBench, tmp_path: Path) -> House:  # noqa: F811 -
             replica=f"r{number}",
             loader=bench.loader,
             journal=bench.telemetry.journal,
+            usage=partial(usage_of, f"r{number}", bench.accesses),
             clock=lambda: 0.0,
         )
         for number, bench in enumerate(benches)
@@ -196,6 +200,20 @@ async def test_explaining_a_customer_without_a_model(house: House) -> None:
     assert all(each.holding is None for each in outcome.replicas)
 
 
+async def test_usage_of_every_replica(house: House) -> None:
+    """Each replica tells of its own requests, the counts of the customers add up, and a silent one is missing."""
+    for bench, names in zip(house.benches, ("aab", "abbbb", "c"), strict=True):
+        for name in names:
+            bench.accesses.record(name, 1_000, hit=True)
+    house.fleet.silent = {"r2"}
+    outcome = await house.administration().usage(call(), of(1))
+    assert isinstance(outcome, Usage)
+    assert [(each.replica, each.load.requests) for each in outcome.replicas] == [("r0", 3.0), ("r1", 5.0)]
+    assert (outcome.requests, outcome.unanswered) == (8.0, 1)
+    # Each replica has named the one who asks it most.
+    assert outcome.top == [("b", 4.0)]
+
+
 def ask_all(administration: Administration) -> dict[str, Any]:
     """Every call, by its name, with a good request."""
     return {
@@ -203,6 +221,7 @@ def ask_all(administration: Administration) -> dict[str, Any]:
         "ListModels": administration.customers(call(), of(CustomersQuery(size=1))),
         "ListModelVersions": administration.versions(call(), of(VersionsQuery(customer_id="a", size=1))),
         "ExplainModel": administration.explain(call(), of("a")),
+        "GetAccessStatistics": administration.usage(call(), of(20)),
         "WarmModels": administration.warm(call(), of(("a",))),
         "ActivateModelVersion": administration.activate(call(), of(Activation(customer_id="a", version=3))),
     }
@@ -220,6 +239,7 @@ def ask_all(administration: Administration) -> dict[str, Any]:
                 "ListModels",
                 "ListModelVersions",
                 "ExplainModel",
+                "GetAccessStatistics",
                 "WarmModels",
                 "ActivateModelVersion",
             },

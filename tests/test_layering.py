@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "forecast_grpc"
 
-VALUES = {"__version__", "call", "domain", "errors", "finite", "names", "records", "timeline"}
+VALUES = {"__version__", "call", "domain", "errors", "finite", "names", "records", "timeline", "usage"}
 CORE = VALUES | {
     "artefact",
     "config",
@@ -28,7 +28,7 @@ CORE = VALUES | {
     "trust",
 }
 MODELS = {"administration", "fleet", "registry"}
-EVERYTHING = CORE | MODELS | {"demo", "engine", "fit", "http", "routing", "service", "v1", "wire"}
+EVERYTHING = CORE | MODELS | {"demo", "engine", "fit", "http", "machine", "routing", "service", "v1", "wire"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     # The package itself offers what data scientists call, and imports it only when they do.
@@ -39,6 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"records"},
     "names": set(),
     "timeline": set(),
+    "machine": set(),
+    "usage": set(),
     "v1": set(),
     # Values that are made of those.
     "call": {"domain"},

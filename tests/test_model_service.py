@@ -29,6 +29,7 @@ PATHS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "WarmModels": ("POST", lambda _: "/v1/models:warm"),
     "ActivateModelVersion": ("POST", lambda r: f"/v1/models/{r.customer_id}:activate"),
     "ExplainModel": ("GET", lambda r: f"/v1/models/{r.customer_id}:explain"),
+    "GetAccessStatistics": ("GET", lambda _: "/v1/models:accessStatistics"),
 }
 
 
@@ -255,6 +256,26 @@ def test_the_metadata_may_name_the_customer(service: RunningService) -> None:
     assert over_grpc(service, pb.GetModelRequest()).reason == "CUSTOMER_ID_MISSING"
 
 
+def test_tells_who_asks(service: RunningService, ask: Ask) -> None:
+    """The requests of every replica, with the customer who asks most, whichever replica is asked."""
+    for _ in range(40):
+        assert service.grpc(None, "customer_456").code == "OK"
+    told = ask(pb.GetAccessStatisticsRequest(top_size=3)).message
+    assert (len(told.replicas), told.unanswered_replica_count) == (3, 0)
+    counts = {each.customer_id: each.request_count for each in told.top_customers}
+    assert counts["customer_456"] > 35
+    assert len(counts) <= 3
+    assert sum(each.request_count for each in told.replicas) >= sum(counts.values())
+    rates = [point.hit_rate for point in told.hit_rates_by_bytes]
+    assert rates == sorted(rates)
+    assert rates[-1] + told.first_request_share == pytest.approx(1.0)
+    assert len({each.node for each in told.replicas}) == 1
+    for replica in told.replicas:
+        assert replica.core_seconds > 0
+        assert 50e6 < replica.process_bytes < replica.node_memory_bytes
+        assert replica.max_hot_models == 8
+
+
 BAD: list[tuple[Message, str, str, tuple[str, ...]]] = [
     (pb.GetModelRequest(customer_id="nobody"), "NOT_FOUND", "MODEL_NOT_FOUND", ()),
     (pb.GetModelRequest(customer_id="versioned", version=9), "NOT_FOUND", "MODEL_VERSION_NOT_FOUND", ()),
@@ -286,6 +307,7 @@ BAD: list[tuple[Message, str, str, tuple[str, ...]]] = [
     ),
     (pb.ActivateModelVersionRequest(customer_id="nobody", version=1), "NOT_FOUND", "MODEL_NOT_FOUND", ()),
     (pb.ExplainModelRequest(customer_id=".x"), "INVALID_ARGUMENT", "CUSTOMER_ID_INVALID", ()),
+    (pb.GetAccessStatisticsRequest(top_size=-1), "INVALID_ARGUMENT", "REQUEST_INVALID", ("top_size",)),
 ]
 
 

@@ -1,11 +1,10 @@
 """How the customers' errors are spread, in characters, for the terminal."""
 
-import shutil
-
 from forecast_grpc.cli._picture import not_installed
 from forecast_grpc.cli._tally import Tally, bins
+from forecast_grpc.cli._terminal import blank
 
-_WIDTH, _HEIGHT = 100, 14
+_HEIGHT = 14
 _BLUE = 75
 _TICKS = 5
 """Bins between two numbers along the axis."""
@@ -21,13 +20,9 @@ def require() -> None:
 
 def in_terminal(tally: Tally, *, colours: bool) -> str:
     """The customers by their error against the seasonal naive method, as wide as the terminal, at most 100."""
-    import plotext
-
+    plotext = blank(_HEIGHT)
     starts, counts = bins(tally.whole.errors["relative_mae"])
     figure = plotext.figure
-    figure.clear()
-    figure.plot_size(min(shutil.get_terminal_size((_WIDTH, _HEIGHT)).columns, _WIDTH), _HEIGHT)
-    figure.theme("colorless")
     marker = plotext.marker("full", _BLUE)
     figure.draw(figure.bar(range(len(starts)), counts, marker=marker, width=0.8))
     figure.title("customers by error against seasonal naive (1: as large)")

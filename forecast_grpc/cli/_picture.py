@@ -1,7 +1,7 @@
 """History, forecast and intervals as a picture, and that picture in a file."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -97,21 +97,22 @@ def require_suffix(path: Path) -> None:
         raise CommandFailed(f"A picture goes into a .png or .svg file, not into {path}.", ExitCode.USAGE)
 
 
-def to_file(picture: Picture, path: Path) -> None:
-    """Draws it into a file. Ends the command where that cannot be."""
+def to_file(draw: Callable[["Figure"], None], path: Path) -> None:
+    """Has a figure drawn, and puts it into a file. Ends the command where that cannot be."""
     try:
         from matplotlib.figure import Figure
     except ImportError as exc:
         raise not_installed("matplotlib") from exc
     figure = Figure(figsize=(9, 4.5), dpi=150, layout="constrained")
-    _draw(picture, figure)
+    draw(figure)
     try:
         figure.savefig(path)
     except OSError as exc:
         raise CommandFailed(f"{path} cannot be written: {exc.strerror}.") from exc
 
 
-def _draw(picture: Picture, figure: "Figure") -> None:
+def draw_in(picture: Picture, figure: "Figure") -> None:
+    """Draws the picture in an empty figure."""
     from matplotlib.ticker import MaxNLocator
 
     axes = figure.add_subplot()

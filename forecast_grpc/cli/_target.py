@@ -8,6 +8,7 @@ from forecast_grpc.cli._common import CommandFailed, ExitCode
 
 if TYPE_CHECKING:
     from forecast_grpc.cli._call import Target
+    from forecast_grpc.v1.model_pb2 import GetAccessStatisticsResponse
 
 AddressOption = Annotated[
     str,
@@ -50,3 +51,14 @@ def target(
     if token and not tls:
         raise CommandFailed("A token is sent over TLS only: add --tls.", ExitCode.USAGE)
     return Target(address=address, tls=tls, token=token, application=application, timeout_s=timeout)
+
+
+def statistics(service: "Target", top_size: int) -> "GetAccessStatisticsResponse":
+    """What the service knows of who asks, naming so many customers. Ends the command where it does not answer."""
+    from forecast_grpc.cli._call import connected
+    from forecast_grpc.v1.model_pb2 import GetAccessStatisticsRequest
+    from forecast_grpc.v1.model_pb2_grpc import ModelServiceStub
+
+    with connected(service) as connection:
+        method = ModelServiceStub(connection.channel).GetAccessStatistics
+        return connection.ask(method, GetAccessStatisticsRequest(top_size=top_size)).response

@@ -3,13 +3,14 @@
 import math
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from forecast_grpc.cli._common import notes
-from forecast_grpc.cli._picture import AXIS, Picture, not_installed, to_file
+from forecast_grpc.cli._picture import AXIS, Picture, draw_in, not_installed, to_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +31,7 @@ _SHADES = "░▒▓"
 def draw(picture: Picture, console: "Console", *, plot: bool, plot_file: Path | None) -> None:
     """Draws it into the file and onto the console, as asked for. Ends the command where that cannot be."""
     if plot_file is not None:
-        to_file(picture, plot_file)
+        to_file(partial(draw_in, picture), plot_file)
         notes().print(f"Drew {plot_file}.")
     if plot:
         typer.echo(in_terminal(picture, colours=console.is_terminal), err=console.stderr)
@@ -38,14 +39,8 @@ def draw(picture: Picture, console: "Console", *, plot: bool, plot_file: Path | 
 
 def in_terminal(picture: Picture, *, colours: bool) -> str:
     """The picture, as wide as the terminal but not wider than 100 characters."""
-    try:
-        import plotext
-    except ImportError as exc:
-        raise not_installed("plotext") from exc
+    plotext = blank(_HEIGHT)
     figure = plotext.figure
-    figure.clear()
-    figure.plot_size(min(shutil.get_terminal_size((_WIDTH, _HEIGHT)).columns, _WIDTH), _HEIGHT)
-    figure.theme("colorless")
     for signal in (*_shades(plotext, picture), *_lines(plotext, picture)):
         figure.draw(signal)
     figure.title(picture.title)
@@ -54,6 +49,19 @@ def in_terminal(picture: Picture, *, colours: bool) -> str:
     figure.ruler("x").ticks(places, [str(place) for place in places])
     text = f"{figure.build().string().rstrip()}\n{_legend(picture)}"
     return text if colours else str(plotext.uncolorize(text))
+
+
+def blank(height: int) -> Any:  # noqa: ANN401 - plotext has no types.
+    """The library, with an empty figure of so many lines, as wide as the terminal, at most 100 characters."""
+    try:
+        import plotext
+    except ImportError as exc:
+        raise not_installed("plotext") from exc
+    figure = plotext.figure
+    figure.clear()
+    figure.plot_size(min(shutil.get_terminal_size((_WIDTH, height)).columns, _WIDTH), height)
+    figure.theme("colorless")
+    return plotext
 
 
 def _shades(plotext: Any, picture: Picture) -> Iterator[Any]:  # noqa: ANN401 - plotext has no types.

@@ -17,11 +17,13 @@ from forecast_grpc.cli._common import (
 from forecast_grpc.cli.diff import diff
 from forecast_grpc.cli.prune import prune
 from forecast_grpc.cli.rollback import rollback
+from forecast_grpc.cli.top import top
 from forecast_grpc.cli.warm import warm
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="List the models of a store, show one, compare two versions, go back to an older one, warm a service.",
+    help="List the models of a store, show one, compare two versions, go back to an older one, warm a service, "
+    "see who asks.",
 )
 
 _ROWS = 100
@@ -107,6 +109,7 @@ def versions(customer: CustomerArgument, *, as_json: JsonOption = False, store: 
 
 
 app.command(epilog="Example: forecast-grpc models rollback customer_123 1")(rollback)
+app.command(epilog="Example: forecast-grpc models top --limit 5")(top)
 app.command(epilog="Example: forecast-grpc models warm customer_123 customer_456")(warm)
 app.command(epilog="Example: forecast-grpc models diff customer_123 1 2")(diff)
 app.command(epilog="Example: forecast-grpc models prune --all --keep 5 --dry-run")(prune)

@@ -1,5 +1,6 @@
 """From a customer to a live model: one flight a customer, tiers of memory, freshness behind the request's back."""
 
+from forecast_grpc.loading.accesses import AccessLog
 from forecast_grpc.loading.cache import ModelCache
 from forecast_grpc.loading.collector import put_aside
 from forecast_grpc.loading.frequent import FrequentCustomers
@@ -10,6 +11,7 @@ from forecast_grpc.loading.loader import ModelLoader
 from forecast_grpc.loading.rings import ModelSlot
 
 __all__ = [
+    "AccessLog",
     "FrequentCustomers",
     "Handover",
     "HotModel",

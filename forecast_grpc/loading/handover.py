@@ -79,7 +79,7 @@ class Handover:
         """Leaves a note now. Blocks."""
         self._write(self._frequent.top(MAX_NOTED))
 
-    def _write(self, customers: list[tuple[str, int]]) -> None:
+    def _write(self, customers: list[tuple[str, float]]) -> None:
         """Leaves a note, unless nobody has asked yet. Raises nothing: the next one may be written again."""
         try:
             if customers:
@@ -88,9 +88,9 @@ class Handover:
             logger.exception("Who asks most could not be noted.")
 
 
-def leave(notes: Notes, replica: str, customers: Iterable[tuple[str, int]], *, now: float) -> None:
+def leave(notes: Notes, replica: str, customers: Iterable[tuple[str, float]], *, now: float) -> None:
     """Notes a replica's customers with their counts, the most frequent first. `now` in seconds since 1970."""
-    counts = [[customer_id, count] for customer_id, count in customers][:MAX_NOTED]
+    counts = [[customer_id, round(count)] for customer_id, count in customers][:MAX_NOTED]
     notes.put(replica, json.dumps({"time": now, "customers": counts}).encode())
 
 

@@ -759,3 +759,236 @@ class LoadFailure(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LoadFailure: _TypeAlias = LoadFailure  # noqa: Y015
+
+@_typing.final
+class GetAccessStatisticsRequest(_message.Message):
+    """What to tell of who asks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOP_SIZE_FIELD_NUMBER: _builtins.int
+    top_size: _builtins.int
+    """Customers to name, 0 to 1,000. 0: 20. More than 1,000 is taken for 1,000."""
+    def __init__(
+        self,
+        *,
+        top_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["top_size", b"top_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAccessStatisticsRequest: _TypeAlias = GetAccessStatisticsRequest  # noqa: Y015
+
+@_typing.final
+class GetAccessStatisticsResponse(_message.Message):
+    """Who asks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HIT_RATES_BY_BYTES_FIELD_NUMBER: _builtins.int
+    HIT_RATES_BY_MODELS_FIELD_NUMBER: _builtins.int
+    FIRST_REQUEST_SHARE_FIELD_NUMBER: _builtins.int
+    TOP_CUSTOMERS_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    UNANSWERED_REPLICA_COUNT_FIELD_NUMBER: _builtins.int
+    first_request_share: _builtins.float
+    """The share of the requests whose customer had not asked within a day: no cache has their models."""
+    unanswered_replica_count: _builtins.int
+    """How many replicas did not answer in time."""
+    @_builtins.property
+    def hit_rates_by_bytes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CacheHitRate]:
+        """The share of the requests that a cache in each replica would have answered, by its room for models in bytes; the
+        smallest first. The cache is one that drops what was used longest ago (LRU); a size between two of these lies between
+        their shares. Empty where there have been no requests.
+        """
+
+    @_builtins.property
+    def hit_rates_by_models(self) -> _containers.RepeatedCompositeFieldContainer[Global___CacheHitRate]:
+        """The same by the number of models that have room."""
+
+    @_builtins.property
+    def top_customers(self) -> _containers.RepeatedCompositeFieldContainer[Global___CustomerAccess]:
+        """The customers who ask most, the first one most of all."""
+
+    @_builtins.property
+    def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplicaAccess]:
+        """What each replica that answered in time knows."""
+
+    def __init__(
+        self,
+        *,
+        hit_rates_by_bytes: _abc.Iterable[Global___CacheHitRate] | None = ...,
+        hit_rates_by_models: _abc.Iterable[Global___CacheHitRate] | None = ...,
+        first_request_share: _builtins.float = ...,
+        top_customers: _abc.Iterable[Global___CustomerAccess] | None = ...,
+        replicas: _abc.Iterable[Global___ReplicaAccess] | None = ...,
+        unanswered_replica_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_request_share", b"first_request_share", "hit_rates_by_bytes", b"hit_rates_by_bytes", "hit_rates_by_models", b"hit_rates_by_models", "replicas", b"replicas", "top_customers", b"top_customers", "unanswered_replica_count", b"unanswered_replica_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAccessStatisticsResponse: _TypeAlias = GetAccessStatisticsResponse  # noqa: Y015
+
+@_typing.final
+class CacheHitRate(_message.Message):
+    """What a cache of one size would have done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    HIT_RATE_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    """The size, in bytes or in models."""
+    hit_rate: _builtins.float
+    """The share of the requests that it would have answered, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        size: _builtins.int = ...,
+        hit_rate: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hit_rate", b"hit_rate", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CacheHitRate: _TypeAlias = CacheHitRate  # noqa: Y015
+
+@_typing.final
+class CustomerAccess(_message.Message):
+    """How much one customer asks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_COUNT_FIELD_NUMBER: _builtins.int
+    SHARE_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """The customer."""
+    request_count: _builtins.float
+    """The requests, in weight. Of customers who ask little some may be missing: one in a thousand of all requests at most."""
+    share: _builtins.float
+    """The share of all requests, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        request_count: _builtins.float = ...,
+        share: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "request_count", b"request_count", "share", b"share"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CustomerAccess: _TypeAlias = CustomerAccess  # noqa: Y015
+
+@_typing.final
+class ReplicaAccess(_message.Message):
+    """What one replica knows of who asks, and what it has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPLICA_FIELD_NUMBER: _builtins.int
+    WATCHED_SECONDS_FIELD_NUMBER: _builtins.int
+    REQUEST_COUNT_FIELD_NUMBER: _builtins.int
+    MISS_COUNT_FIELD_NUMBER: _builtins.int
+    CORE_SECONDS_FIELD_NUMBER: _builtins.int
+    BUSIEST_REQUEST_RATE_FIELD_NUMBER: _builtins.int
+    BUSIEST_CORES_FIELD_NUMBER: _builtins.int
+    CUSTOMER_COUNT_FIELD_NUMBER: _builtins.int
+    CUSTOMER_BYTES_FIELD_NUMBER: _builtins.int
+    MEASURED_COUNT_FIELD_NUMBER: _builtins.int
+    SAMPLING_RATE_FIELD_NUMBER: _builtins.int
+    HOT_COUNT_FIELD_NUMBER: _builtins.int
+    HOT_BYTES_FIELD_NUMBER: _builtins.int
+    WARM_BYTES_FIELD_NUMBER: _builtins.int
+    PINNED_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_HOT_MODELS_FIELD_NUMBER: _builtins.int
+    MAX_WARM_BYTES_FIELD_NUMBER: _builtins.int
+    PROCESS_BYTES_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    NODE_CORES_FIELD_NUMBER: _builtins.int
+    NODE_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    replica: _builtins.str
+    """The replica's name, as in the trailing metadata `forecast-replica`."""
+    watched_seconds: _builtins.float
+    """For how long it has watched, in seconds, in weight: 1.44 hours at most."""
+    request_count: _builtins.float
+    """Requests whose model was found, in weight."""
+    miss_count: _builtins.float
+    """Those among them whose model had to be loaded, in weight."""
+    core_seconds: _builtins.float
+    """Seconds of a processor's core that its process took, in weight."""
+    busiest_request_rate: _builtins.float
+    """Requests a second in the minute of the last day that took most of a core; 0 before the first minute is over."""
+    busiest_cores: _builtins.float
+    """Cores that its process took in that minute."""
+    customer_count: _builtins.float
+    """Customers who have asked within a day, estimated."""
+    customer_bytes: _builtins.float
+    """Bytes of all their models, estimated."""
+    measured_count: _builtins.float
+    """Requests that the hit rates rest on, in weight: those of sampled customers who had asked before."""
+    sampling_rate: _builtins.float
+    """The share of the customers who are sampled, 0 to 1."""
+    hot_count: _builtins.int
+    """Models that are hot now."""
+    hot_bytes: _builtins.int
+    """Their bytes."""
+    warm_bytes: _builtins.int
+    """Bytes of the warm models, without the pinned."""
+    pinned_bytes: _builtins.int
+    """Bytes of the pinned models that are not hot."""
+    max_hot_models: _builtins.int
+    """The setting `max_hot_models`."""
+    max_warm_bytes: _builtins.int
+    """The setting `max_warm_bytes`."""
+    process_bytes: _builtins.int
+    """Resident bytes of its process."""
+    node: _builtins.str
+    """The machine, by its name in the cluster: replicas of one node share its memory and cores."""
+    node_cores: _builtins.float
+    """Cores of the machine, or of the container."""
+    node_memory_bytes: _builtins.int
+    """Bytes of memory of the machine, or of the container."""
+    def __init__(
+        self,
+        *,
+        replica: _builtins.str = ...,
+        watched_seconds: _builtins.float = ...,
+        request_count: _builtins.float = ...,
+        miss_count: _builtins.float = ...,
+        core_seconds: _builtins.float = ...,
+        busiest_request_rate: _builtins.float = ...,
+        busiest_cores: _builtins.float = ...,
+        customer_count: _builtins.float = ...,
+        customer_bytes: _builtins.float = ...,
+        measured_count: _builtins.float = ...,
+        sampling_rate: _builtins.float = ...,
+        hot_count: _builtins.int = ...,
+        hot_bytes: _builtins.int = ...,
+        warm_bytes: _builtins.int = ...,
+        pinned_bytes: _builtins.int = ...,
+        max_hot_models: _builtins.int = ...,
+        max_warm_bytes: _builtins.int = ...,
+        process_bytes: _builtins.int = ...,
+        node: _builtins.str = ...,
+        node_cores: _builtins.float = ...,
+        node_memory_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["busiest_cores", b"busiest_cores", "busiest_request_rate", b"busiest_request_rate", "core_seconds", b"core_seconds", "customer_bytes", b"customer_bytes", "customer_count", b"customer_count", "hot_bytes", b"hot_bytes", "hot_count", b"hot_count", "max_hot_models", b"max_hot_models", "max_warm_bytes", b"max_warm_bytes", "measured_count", b"measured_count", "miss_count", b"miss_count", "node", b"node", "node_cores", b"node_cores", "node_memory_bytes", b"node_memory_bytes", "pinned_bytes", b"pinned_bytes", "process_bytes", b"process_bytes", "replica", b"replica", "request_count", b"request_count", "sampling_rate", b"sampling_rate", "warm_bytes", b"warm_bytes", "watched_seconds", b"watched_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplicaAccess: _TypeAlias = ReplicaAccess  # noqa: Y015

@@ -33,7 +33,7 @@ class ModelServiceStub:
     it in `customer_id`, or else, as for a forecast, in the request metadata `multiplexed_model_id`.
 
     The operator decides what of this service is on: all of it, the calls that change nothing (`GetModel`,
-    `ListModels`, `ListModelVersions`, `ExplainModel`), or none. What is off answers PERMISSION_DENIED
+    `ListModels`, `ListModelVersions`, `ExplainModel`, `GetAccessStatistics`), or none. What is off answers PERMISSION_DENIED
     (MODEL_SERVICE_DISABLED).
 
     Errors come as those of `ForecastService` do, and so does trailing metadata, but for `forecast-cache`. Every call may
@@ -83,6 +83,11 @@ class ModelServiceStub:
                 request_serializer=forecast_dot_v1_dot_model__pb2.ExplainModelRequest.SerializeToString,
                 response_deserializer=forecast_dot_v1_dot_model__pb2.ExplainModelResponse.FromString,
                 _registered_method=True)
+        self.GetAccessStatistics = channel.unary_unary(
+                '/forecast.v1.ModelService/GetAccessStatistics',
+                request_serializer=forecast_dot_v1_dot_model__pb2.GetAccessStatisticsRequest.SerializeToString,
+                response_deserializer=forecast_dot_v1_dot_model__pb2.GetAccessStatisticsResponse.FromString,
+                _registered_method=True)
 
 
 class ModelServiceServicer:
@@ -93,7 +98,7 @@ class ModelServiceServicer:
     it in `customer_id`, or else, as for a forecast, in the request metadata `multiplexed_model_id`.
 
     The operator decides what of this service is on: all of it, the calls that change nothing (`GetModel`,
-    `ListModels`, `ListModelVersions`, `ExplainModel`), or none. What is off answers PERMISSION_DENIED
+    `ListModels`, `ListModelVersions`, `ExplainModel`, `GetAccessStatistics`), or none. What is off answers PERMISSION_DENIED
     (MODEL_SERVICE_DISABLED).
 
     Errors come as those of `ForecastService` do, and so does trailing metadata, but for `forecast-cache`. Every call may
@@ -169,6 +174,17 @@ class ModelServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAccessStatistics(self, request, context):
+        """Who asks for forecasts: the customers who ask most, how much of the traffic caches of other sizes would have
+        answered, and what the requests have cost, of all replicas. Changes nothing, loads nothing.
+
+        Each replica remembers a sample in bounded memory for as long as it lives. Counts of requests are weights: a request
+        counts 1 when it comes, a half an hour later, a quarter after two hours.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -202,6 +218,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     request_deserializer=forecast_dot_v1_dot_model__pb2.ExplainModelRequest.FromString,
                     response_serializer=forecast_dot_v1_dot_model__pb2.ExplainModelResponse.SerializeToString,
             ),
+            'GetAccessStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAccessStatistics,
+                    request_deserializer=forecast_dot_v1_dot_model__pb2.GetAccessStatisticsRequest.FromString,
+                    response_serializer=forecast_dot_v1_dot_model__pb2.GetAccessStatisticsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'forecast.v1.ModelService', rpc_method_handlers)
@@ -218,7 +239,7 @@ class ModelService:
     it in `customer_id`, or else, as for a forecast, in the request metadata `multiplexed_model_id`.
 
     The operator decides what of this service is on: all of it, the calls that change nothing (`GetModel`,
-    `ListModels`, `ListModelVersions`, `ExplainModel`), or none. What is off answers PERMISSION_DENIED
+    `ListModels`, `ListModelVersions`, `ExplainModel`, `GetAccessStatistics`), or none. What is off answers PERMISSION_DENIED
     (MODEL_SERVICE_DISABLED).
 
     Errors come as those of `ForecastService` do, and so does trailing metadata, but for `forecast-cache`. Every call may
@@ -384,6 +405,33 @@ class ModelService:
             '/forecast.v1.ModelService/ExplainModel',
             forecast_dot_v1_dot_model__pb2.ExplainModelRequest.SerializeToString,
             forecast_dot_v1_dot_model__pb2.ExplainModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAccessStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/forecast.v1.ModelService/GetAccessStatistics',
+            forecast_dot_v1_dot_model__pb2.GetAccessStatisticsRequest.SerializeToString,
+            forecast_dot_v1_dot_model__pb2.GetAccessStatisticsResponse.FromString,
             options,
             channel_credentials,
             insecure,

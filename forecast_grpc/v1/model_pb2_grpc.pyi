@@ -34,7 +34,7 @@ class ModelServiceStub:
     it in `customer_id`, or else, as for a forecast, in the request metadata `multiplexed_model_id`.
 
     The operator decides what of this service is on: all of it, the calls that change nothing (`GetModel`,
-    `ListModels`, `ListModelVersions`, `ExplainModel`), or none. What is off answers PERMISSION_DENIED
+    `ListModels`, `ListModelVersions`, `ExplainModel`, `GetAccessStatistics`), or none. What is off answers PERMISSION_DENIED
     (MODEL_SERVICE_DISABLED).
 
     Errors come as those of `ForecastService` do, and so does trailing metadata, but for `forecast-cache`. Every call may
@@ -90,6 +90,13 @@ class ModelServiceStub:
 
     A customer who has no model is no error here: the answer says so in `model.problem`.
     """
+    GetAccessStatistics: _grpc.UnaryUnaryMultiCallable[_model_pb2.GetAccessStatisticsRequest, _model_pb2.GetAccessStatisticsResponse]
+    """Who asks for forecasts: the customers who ask most, how much of the traffic caches of other sizes would have
+    answered, and what the requests have cost, of all replicas. Changes nothing, loads nothing.
+
+    Each replica remembers a sample in bounded memory for as long as it lives. Counts of requests are weights: a request
+    counts 1 when it comes, a half an hour later, a quarter after two hours.
+    """
 
 @_typing.type_check_only
 class ModelServiceAsyncStub(ModelServiceStub):
@@ -100,7 +107,7 @@ class ModelServiceAsyncStub(ModelServiceStub):
     it in `customer_id`, or else, as for a forecast, in the request metadata `multiplexed_model_id`.
 
     The operator decides what of this service is on: all of it, the calls that change nothing (`GetModel`,
-    `ListModels`, `ListModelVersions`, `ExplainModel`), or none. What is off answers PERMISSION_DENIED
+    `ListModels`, `ListModelVersions`, `ExplainModel`, `GetAccessStatistics`), or none. What is off answers PERMISSION_DENIED
     (MODEL_SERVICE_DISABLED).
 
     Errors come as those of `ForecastService` do, and so does trailing metadata, but for `forecast-cache`. Every call may
@@ -153,6 +160,13 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     A customer who has no model is no error here: the answer says so in `model.problem`.
     """
+    GetAccessStatistics: _aio.UnaryUnaryMultiCallable[_model_pb2.GetAccessStatisticsRequest, _model_pb2.GetAccessStatisticsResponse]  # type: ignore[assignment]
+    """Who asks for forecasts: the customers who ask most, how much of the traffic caches of other sizes would have
+    answered, and what the requests have cost, of all replicas. Changes nothing, loads nothing.
+
+    Each replica remembers a sample in bounded memory for as long as it lives. Counts of requests are weights: a request
+    counts 1 when it comes, a half an hour later, a quarter after two hours.
+    """
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     """The models behind `ForecastService`: which there are, in which versions, and where they are in memory.
@@ -162,7 +176,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
     it in `customer_id`, or else, as for a forecast, in the request metadata `multiplexed_model_id`.
 
     The operator decides what of this service is on: all of it, the calls that change nothing (`GetModel`,
-    `ListModels`, `ListModelVersions`, `ExplainModel`), or none. What is off answers PERMISSION_DENIED
+    `ListModels`, `ListModelVersions`, `ExplainModel`, `GetAccessStatistics`), or none. What is off answers PERMISSION_DENIED
     (MODEL_SERVICE_DISABLED).
 
     Errors come as those of `ForecastService` do, and so does trailing metadata, but for `forecast-cache`. Every call may
@@ -248,6 +262,19 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         last failed to load. Changes nothing, loads nothing.
 
         A customer who has no model is no error here: the answer says so in `model.problem`.
+        """
+
+    @_abc_1.abstractmethod
+    def GetAccessStatistics(
+        self,
+        request: _model_pb2.GetAccessStatisticsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_model_pb2.GetAccessStatisticsResponse, _abc.Awaitable[_model_pb2.GetAccessStatisticsResponse]]:
+        """Who asks for forecasts: the customers who ask most, how much of the traffic caches of other sizes would have
+        answered, and what the requests have cost, of all replicas. Changes nothing, loads nothing.
+
+        Each replica remembers a sample in bounded memory for as long as it lives. Counts of requests are weights: a request
+        counts 1 when it comes, a half an hour later, a quarter after two hours.
         """
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -14,6 +14,7 @@ from forecast_grpc.wire.model_answers import (
 )
 from forecast_grpc.wire.model_requests import (
     DEFAULT_PAGE_SIZE,
+    DEFAULT_TOP_SIZE,
     MAX_PAGE_SIZE,
     MAX_PREFIX_LENGTH,
     activation,
@@ -22,6 +23,7 @@ from forecast_grpc.wire.model_requests import (
     message_of,
     message_of_json,
     model_query,
+    top_size,
     versions_query,
     warmed_customers,
 )
@@ -33,10 +35,12 @@ from forecast_grpc.wire.requests import (
     query_from_mapping,
     query_from_proto,
 )
+from forecast_grpc.wire.usage_answers import usage_response
 
 __all__ = [
     "CUSTOMER_SCHEMA",
     "DEFAULT_PAGE_SIZE",
+    "DEFAULT_TOP_SIZE",
     "MAX_PAGE_SIZE",
     "MAX_PREFIX_LENGTH",
     "VERSION_SCHEMA",
@@ -62,6 +66,8 @@ __all__ = [
     "query_from_json",
     "query_from_mapping",
     "query_from_proto",
+    "top_size",
+    "usage_response",
     "versions_query",
     "versions_response",
     "warmed_customers",

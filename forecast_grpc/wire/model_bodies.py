@@ -15,11 +15,13 @@ _customer = Field(json_schema_extra=CUSTOMER_SCHEMA)
 _version = Field(json_schema_extra=VERSION_SCHEMA)
 
 
-class _Body(BaseModel):
+class Body(BaseModel):
+    """A JSON body; nothing but its fields is in it."""
+
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-class ProblemBody(_Body):
+class ProblemBody(Body):
     """Why a model cannot be served or was not loaded."""
 
     reason: str
@@ -28,7 +30,7 @@ class ProblemBody(_Body):
     """For people."""
 
 
-class DescriptionBody(_Body):
+class DescriptionBody(Body):
     """A customer's model in one version."""
 
     customer_id: str
@@ -65,14 +67,14 @@ class DescriptionBody(_Body):
     """Why it cannot be served."""
 
 
-class GetModelBody(_Body):
+class GetModelBody(Body):
     """The model that was asked for."""
 
     model: DescriptionBody
     """The model."""
 
 
-class ListModelsBody(_Body):
+class ListModelsBody(Body):
     """One page of customers, or of versions."""
 
     models: list[DescriptionBody] = []
@@ -81,7 +83,7 @@ class ListModelsBody(_Body):
     """The `page_token` of the next page; missing on the last one."""
 
 
-class WarmFailureBody(_Body):
+class WarmFailureBody(Body):
     """One customer whose model was not loaded."""
 
     customer_id: str
@@ -90,7 +92,7 @@ class WarmFailureBody(_Body):
     """Why."""
 
 
-class WarmedReplicaBody(_Body):
+class WarmedReplicaBody(Body):
     """What became of it in one replica."""
 
     replica: str
@@ -103,7 +105,7 @@ class WarmedReplicaBody(_Body):
     """Customers whose models were not loaded."""
 
 
-class WarmModelsBody(_Body):
+class WarmModelsBody(Body):
     """What became of it in each replica."""
 
     replicas: list[WarmedReplicaBody] = []
@@ -112,7 +114,7 @@ class WarmModelsBody(_Body):
     """How many did not."""
 
 
-class LoadFailureBody(_Body):
+class LoadFailureBody(Body):
     """A load, or a check against the store, that failed."""
 
     time: str
@@ -123,7 +125,7 @@ class LoadFailureBody(_Body):
     """Why it failed."""
 
 
-class ReplicaModelBody(_Body):
+class ReplicaModelBody(Body):
     """One customer's active model as one replica has it."""
 
     replica: str
@@ -142,7 +144,7 @@ class ReplicaModelBody(_Body):
     """How this customer's model last failed to load here."""
 
 
-class ActivateModelVersionBody(_Body):
+class ActivateModelVersionBody(Body):
     """What is active now."""
 
     model: DescriptionBody
@@ -155,7 +157,7 @@ class ActivateModelVersionBody(_Body):
     """How many did not."""
 
 
-class ExplainModelBody(_Body):
+class ExplainModelBody(Body):
     """Where one customer's model is."""
 
     model: DescriptionBody
@@ -166,7 +168,7 @@ class ExplainModelBody(_Body):
     """How many did not answer."""
 
 
-class WarmModelsRequestBody(_Body):
+class WarmModelsRequestBody(Body):
     """Which customers to load."""
 
     customer_ids: Annotated[
@@ -175,7 +177,7 @@ class WarmModelsRequestBody(_Body):
     """The customers, 1 to 1,000."""
 
 
-class ActivateModelVersionRequestBody(_Body):
+class ActivateModelVersionRequestBody(Body):
     """Which version is to answer forecasts from now on."""
 
     version: Annotated[int, _version]

@@ -20,6 +20,7 @@ from forecast_grpc.records import Activation, CustomersQuery, VersionsQuery
 from forecast_grpc.v1.model_pb2 import (
     ActivateModelVersionRequest,
     ExplainModelRequest,
+    GetAccessStatisticsRequest,
     GetModelRequest,
     ListModelsRequest,
     ListModelVersionsRequest,
@@ -35,6 +36,9 @@ DEFAULT_PAGE_SIZE = 50
 
 MAX_PAGE_SIZE = 1_000
 """Entries of a page at most."""
+
+DEFAULT_TOP_SIZE = 20
+"""Customers who ask most that are named where the caller names no number."""
 
 MAX_WARMED = 1_000
 """Customers that one request may have warmed."""
@@ -134,6 +138,11 @@ def explained_customer(request: ExplainModelRequest, customer_id: str) -> str:
     return request.customer_id or customer_id
 
 
+def top_size(request: GetAccessStatisticsRequest) -> int:
+    """How many customers who ask most to name. Raises RequestInvalid."""
+    return _size(request.top_size, "top_size", DEFAULT_TOP_SIZE)
+
+
 def page_token(scope: str, position: str) -> str:
     """The token of the page that begins after this position; `scope` is what must not change between pages."""
     return base64.urlsafe_b64encode(f"{scope}\0{position}".encode()).decode()
@@ -157,10 +166,10 @@ def _bad_token() -> RequestInvalid:
     return RequestInvalid.of("page_token", "must be the next_page_token of the same list")
 
 
-def _size(page_size: int) -> int:
-    if page_size < 0:
-        raise RequestInvalid.of("page_size", f"must be from 0 to {MAX_PAGE_SIZE}, got {page_size}")
-    return min(page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+def _size(size: int, field: str = "page_size", default: int = DEFAULT_PAGE_SIZE) -> int:
+    if size < 0:
+        raise RequestInvalid.of(field, f"must be from 0 to {MAX_PAGE_SIZE}, got {size}")
+    return min(size or default, MAX_PAGE_SIZE)
 
 
 def _version(name: str, version: int) -> int:

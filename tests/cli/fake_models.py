@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import grpc
 from forecast_grpc import artefact
 from forecast_grpc.administration import Administration
 from forecast_grpc.fleet import LocalModels
-from forecast_grpc.loading import LoadLimits, ModelCache, ModelLoader
+from forecast_grpc.loading import AccessLog, LoadLimits, ModelCache, ModelLoader
 from forecast_grpc.model_service import ModelService
 from forecast_grpc.records import ModelServiceMode
 from forecast_grpc.registry import Registry
@@ -21,6 +22,7 @@ from forecast_grpc.store import FolderStore
 from forecast_grpc.telemetry import Telemetry
 from forecast_grpc.v1.model_pb2_grpc import add_ModelServiceServicer_to_server
 from tests.fake_fleet import HouseFleet
+from tests.fake_usage import usage_of
 from tests.telemetry.fake_sink import ListSink
 
 LIMITS = LoadLimits(
@@ -43,7 +45,12 @@ class FakeModels(ModelService):
         self.engine = SimpleNamespace(replica="r0")  # type: ignore[assignment]  # all that the RPCs ask of it
         self.address = ""
         """Where it listens."""
-        parts = [replica(f"r{number}", FolderStore(store)) for number in range(2)]
+        self.accesses = [AccessLog() for _ in range(2)]
+        """What each replica remembers of who asks."""
+        parts = [
+            replica(f"r{number}", FolderStore(store), accesses)
+            for number, accesses in enumerate(self.accesses)
+        ]
         self._fleet = HouseFleet([local for local, _ in parts])
         self.models = Administration(
             mode=ModelServiceMode.ALL,
@@ -58,14 +65,15 @@ class FakeModels(ModelService):
         self._fleet.silent.add(name)
 
 
-def replica(name: str, store: FolderStore) -> tuple[LocalModels, Telemetry]:
+def replica(name: str, store: FolderStore, accesses: AccessLog) -> tuple[LocalModels, Telemetry]:
     """One replica's part. Belongs to the event loop that runs."""
     sink = ListSink()
     telemetry = Telemetry(sink=sink, log=sink.lines.append, log_requests=True, facts={}, gauges=dict)
     loader = ModelLoader(
         store=store, decode=artefact.decode, cache=ModelCache(2**20), telemetry=telemetry, limits=LIMITS
     )
-    return LocalModels(replica=name, loader=loader, journal=telemetry.journal), telemetry
+    usage = partial(usage_of, name, accesses)
+    return LocalModels(replica=name, loader=loader, journal=telemetry.journal, usage=usage), telemetry
 
 
 @contextmanager

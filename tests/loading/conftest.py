@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from forecast_grpc import artefact
-from forecast_grpc.loading import LoadLimits, ModelCache, ModelLoader
+from forecast_grpc.loading import AccessLog, LoadLimits, ModelCache, ModelLoader
 from forecast_grpc.store import FolderStore
 from forecast_grpc.telemetry import Telemetry
 from tests.loading.fake_store import GatedStore
@@ -24,6 +24,7 @@ class Bench:
     loader: ModelLoader
     telemetry: Telemetry
     sink: ListSink
+    accesses: AccessLog = field(default_factory=AccessLog)
     now: list[float] = field(default_factory=lambda: [0.0])
 
     def publish(self, customer: str, slope: float = 1.0) -> None:

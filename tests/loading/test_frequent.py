@@ -24,6 +24,19 @@ def test_few_customers_are_counted_exactly() -> None:
     assert counted.error == 0
 
 
+def test_what_was_long_ago_counts_less() -> None:
+    """Counts fade alike, and who comes to less than half a request is forgotten."""
+    counted = FrequentCustomers()
+    for customer in "aaaab":
+        counted.record(customer)
+    counted.age(0.4)
+    ((name, count),) = counted.top(3)
+    assert (name, round(count, 9)) == ("a", 1.6)
+    counted.record("b")
+    counted.record("b")
+    assert [name for name, _ in counted.top(3)] == ["b", "a"]
+
+
 @pytest.mark.parametrize("exponent", [1.1, 1.5])
 def test_many_customers(exponent: float) -> None:
     """Of more customers than the table holds the top ones are found, each count within the error, never above."""

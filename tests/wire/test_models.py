@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from forecast_grpc import wire
 from forecast_grpc.domain import CacheTier, ModelMetadata
 from forecast_grpc.errors import RequestInvalid
+from forecast_grpc.loading import AccessLog
 from forecast_grpc.records import (
     Activated,
     Activation,
@@ -27,8 +28,11 @@ from forecast_grpc.records import (
     WarmedReplica,
     Warming,
 )
+from forecast_grpc.usage import Usage
 from forecast_grpc.v1 import model_pb2 as pb
 from forecast_grpc.wire import model_bodies as bodies
+from forecast_grpc.wire.usage_bodies import GetAccessStatisticsBody
+from tests.fake_usage import usage_of
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 METADATA = ModelMetadata(
@@ -58,6 +62,11 @@ HELD = ReplicaModel(
 )
 NOT_HELD = ReplicaModel(replica="r2", holding=None, last_failure=None)
 
+ACCESSES = AccessLog()
+for _customer in ("a", "b", "a"):
+    ACCESSES.record(_customer, 1_000, hit=_customer == "a")
+USAGE = usage_of("r1", ACCESSES, 20)
+
 BODIES: dict[type[Message], type[BaseModel]] = {
     pb.GetModelResponse: bodies.GetModelBody,
     pb.ListModelsResponse: bodies.ListModelsBody,
@@ -66,6 +75,7 @@ BODIES: dict[type[Message], type[BaseModel]] = {
     pb.ActivateModelVersionResponse: bodies.ActivateModelVersionBody,
     pb.ExplainModelResponse: bodies.ExplainModelBody,
     pb.WarmModelsRequest: bodies.WarmModelsRequestBody,
+    pb.GetAccessStatisticsResponse: GetAccessStatisticsBody,
 }
 
 ANSWERS: dict[str, tuple[Message, type[BaseModel]]] = {
@@ -103,6 +113,10 @@ ANSWERS: dict[str, tuple[Message, type[BaseModel]]] = {
     "explain": (
         wire.explanation_response(Explanation(model=BROKEN, replicas=(HELD, NOT_HELD), unanswered=2)),
         bodies.ExplainModelBody,
+    ),
+    "usage": (
+        wire.usage_response(Usage(replicas=(USAGE,), unanswered=1, max_top=20)),
+        GetAccessStatisticsBody,
     ),
 }
 
@@ -199,6 +213,30 @@ def test_page_sizes(asked: int, size: int) -> None:
     assert wire.customers_query(pb.ListModelsRequest(page_size=asked)).size == size
 
 
+@pytest.mark.parametrize(("asked", "size"), [(0, 20), (1, 1), (1_000, 1_000), (2**31 - 1, 1_000)])
+def test_how_many_are_named(asked: int, size: int) -> None:
+    """Of the customers who ask most: none is twenty, too many are a thousand."""
+    assert wire.top_size(pb.GetAccessStatisticsRequest(top_size=asked)) == size
+
+
+def test_shares_of_those_who_ask() -> None:
+    """Two of three requests are the first of their customer; the third finds its model in a cache of both."""
+    message, _ = ANSWERS["usage"]
+    assert isinstance(message, pb.GetAccessStatisticsResponse)
+    assert message.first_request_share == pytest.approx(2 / 3)
+    (point,) = message.hit_rates_by_models
+    assert (point.size, round(point.hit_rate, 9)) == (2, round(1 / 3, 9))
+    assert [(each.customer_id, each.request_count) for each in message.top_customers] == [("a", 2), ("b", 1)]
+    assert [each.share for each in message.top_customers] == pytest.approx([2 / 3, 1 / 3])
+    assert (message.replicas[0].request_count, message.replicas[0].miss_count) == (3.0, 1.0)
+
+
+def test_nobody_has_asked() -> None:
+    """No shares of nothing."""
+    idle = wire.usage_response(Usage(replicas=(usage_of("r", AccessLog(), 20),), unanswered=0, max_top=20))
+    assert (len(idle.hit_rates_by_bytes), len(idle.top_customers), idle.first_request_share) == (0, 0, 0.0)
+
+
 def test_the_customer_of_the_metadata_stands_in() -> None:
     """A request names its customer, or the metadata does."""
     assert wire.model_query(pb.GetModelRequest(), "m") == ("m", None)
@@ -242,6 +280,7 @@ BAD: list[tuple[str, Any, str]] = [
     ),
     ("page_token", lambda: wire.customers_query(listed("A" * 10**6)), "next"),
     ("prefix", lambda: wire.customers_query(pb.ListModelsRequest(prefix="a" * 129)), "128"),
+    ("top_size", lambda: wire.top_size(pb.GetAccessStatisticsRequest(top_size=-1)), "got -1"),
     ("view", lambda: wire.customers_query(pb.ListModelsRequest(view=7)), "7"),  # type: ignore[arg-type]
     ("customer_ids", lambda: wire.warmed_customers(pb.WarmModelsRequest()), "got 0"),
     ("customer_ids", lambda: wire.warmed_customers(pb.WarmModelsRequest(customer_ids=["a"] * 1_001)), "1001"),
