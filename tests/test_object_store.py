@@ -1,15 +1,20 @@
 """The service on a bucket, over both protocols and in both ingress modes, and what a failing bucket does to it."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
 
+import grpc
 import pytest
 
 from forecast_grpc.store import ModelStore, open_store
+from forecast_grpc.v1.forecast_pb2 import ForecastRequest
+from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 from tests import stores
 from tests.conftest import INGRESS_MODES
 from tests.service import Outcome, RunningService, eventually, serving
@@ -17,6 +22,9 @@ from tests.store.fault_proxy import Fault, FaultProxy, faulty
 from tests.store.servers import moto
 
 STORE_TIMEOUT_S = 2.0
+SLOW_S = 0.4
+"""What a GET can take without being given up for another attempt."""
+
 GRACE_S = 2.0
 """What a busy machine may add."""
 
@@ -130,6 +138,73 @@ def test_a_failing_store(bucketed: Bucketed, protocol: str, fault: Fault) -> Non
     assert not any(hint in outcome.everything for hint in ("127.0.0.1", "s3://", "safetensors", "Traceback"))
     assert (still.code, still.metadata["forecast-cache"]) == ("OK", "hot")
     assert bucketed.ask(protocol, customer).code == "OK"
+
+
+def test_many_callers_of_one_cold_customer_make_one_get(bucketed: Bucketed) -> None:
+    """200 at once are all answered, by one GET."""
+    customer = bucketed.cold()
+    bucketed.proxy.delay_s = SLOW_S
+    try:
+        codes = codes_of(bucketed, customer, 200, timeout_s=20.0)
+    finally:
+        bucketed.proxy.delay_s = 0.0
+    assert codes == {"OK": 200}
+    assert gets(bucketed, customer) == 1
+
+
+def test_callers_that_give_up_leave_a_load_that_ends(bucketed: Bucketed) -> None:
+    """1,000 with deadlines shorter than the load: it is made once, it ends, the next one hits, nothing is left."""
+    customer = bucketed.cold()
+    bucketed.proxy.delay_s = SLOW_S
+    try:
+        codes = codes_of(bucketed, customer, 1_000, timeout_s=SLOW_S / 2)
+    finally:
+        bucketed.proxy.delay_s = 0.0
+    # More than a replica takes at a time may be refused before their deadlines.
+    assert codes["DEADLINE_EXCEEDED"] >= 100
+    assert set(codes) <= {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
+    eventually(lambda: bucketed.ask("grpc", customer).metadata["forecast-cache"] in {"warm", "hot"})
+    assert gets(bucketed, customer) == 1
+    names = ("requests_in_flight", "loads_in_flight")
+    eventually(lambda: all(not bucketed.service.metrics()[f"ray_forecast_grpc_{name}"] for name in names))
+
+
+def test_a_silent_store_under_load(bucketed: Bucketed) -> None:
+    """Warm customers notice nothing; cold ones are refused, each with the time to try again; then all is well."""
+    warm = [bucketed.cold() for _ in range(5)]
+    for customer in warm:
+        assert bucketed.ask("grpc", customer).code == "OK"
+    cold = [bucketed.cold() for _ in range(20)]
+    bucketed.proxy.fault = Fault.HANG
+    try:
+        with ThreadPoolExecutor(len(cold)) as pool:
+            refused = [pool.submit(bucketed.ask, "grpc", customer) for customer in cold]
+            served: list[Outcome] = []
+            while not all(each.done() for each in refused):
+                served += [bucketed.ask("grpc", customer) for customer in warm]
+    finally:
+        bucketed.proxy.fault = Fault.NONE
+    assert {each.result().reason for each in refused} == {"STORE_UNAVAILABLE"}
+    assert all(each.result().retry_after_s for each in refused)
+    assert {each.code for each in served} == {"OK"}
+    assert {each.metadata["forecast-cache"] for each in served} <= {"hot", "warm"}
+    for customer in cold:
+        assert bucketed.ask("grpc", customer).code == "OK"
+
+
+def codes_of(bucketed: Bucketed, customer: str, callers: int, timeout_s: float) -> Counter[str]:
+    """How many of so many callers at once got which code."""
+    metadata = (("multiplexed_model_id", customer),)
+    with grpc.insecure_channel(bucketed.service.grpc_address) as channel:
+        ask = ForecastServiceStub(channel).Forecast.future
+        calls = [ask(ForecastRequest(), metadata=metadata, timeout=timeout_s) for _ in range(callers)]
+        return Counter(call.code().name for call in calls)
+
+
+def gets(bucketed: Bucketed, customer: str) -> int:
+    """GETs of the customer's objects that came to the proxy, without those that look for a newer one."""
+    seen = (each for each in bucketed.proxy.seen if f"/{customer}/" in each.path and not each.conditional)
+    return sum(each.method == "GET" for each in seen)
 
 
 def test_the_operator_is_told(bucketed: Bucketed) -> None:

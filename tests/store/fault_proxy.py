@@ -69,6 +69,8 @@ class FaultProxy(ThreadingHTTPServer):
         parts = urlsplit(upstream)
         self.host, self.port, self.path = parts.hostname or "", parts.port or 80, parts.path
         self.fault = Fault.NONE
+        self.delay_s = 0.0
+        """How long a request that is answered takes more, in seconds."""
         self.plan: deque[Fault] = deque()
         self.seen: list[Seen] = []
         self.stopping = threading.Event()
@@ -119,6 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault is Fault.CONFLICT:
             self._answer(409, {}, b"<Error><Code>ConditionalRequestConflict</Code></Error>")
         else:
+            self.server.stopping.wait(self.server.delay_s)
             self._forward(body, fault)
 
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _serve  # noqa: N815 - the names that the base class calls
