@@ -43,12 +43,14 @@ class Target:
 
 
 @contextmanager
-def tutorial(name: str) -> Iterator[Target]:
-    """The tutorial's deployment behind Ray's default proxy."""
-    from benchmarks.tutorial_service import ToyModel  # noqa: PLC0415 - imports Ray
+def tutorial(name: str, *, load_s: float | None = None) -> Iterator[Target]:
+    """The tutorial's deployment behind Ray's default proxy; `load_s` as its `LOAD_S`."""
+    from benchmarks.tutorial_service import LOAD_S, LOAD_VARIABLE, ToyModel  # noqa: PLC0415 - imports Ray
 
     forecast = tuple(ToyModel(CUSTOMER_ID).predict(SEQUENCE))
-    with _running(name, _hosted("benchmarks.tutorial_service", "proxy"), forecast) as target:
+    hosted = _hosted("benchmarks.tutorial_service", "proxy")
+    variable = f"{LOAD_VARIABLE}={LOAD_S if load_s is None else load_s}"
+    with _running(name, lambda port: ("env", variable, *hosted(port)), forecast) as target:
         yield target
 
 

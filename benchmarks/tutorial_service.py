@@ -11,6 +11,7 @@ is by a checksum of the name in place of Python's salted `hash`, so that the ans
 """
 
 import asyncio
+import os
 import zlib
 from collections.abc import Sequence
 
@@ -22,7 +23,10 @@ from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
 MAX_MODELS = 4
 """Models that a replica holds."""
 
-LOAD_S = 0.1
+LOAD_VARIABLE = "TUTORIAL_LOAD_S"
+"""What may set `LOAD_S` in the environment: the replica imports this module anew."""
+
+LOAD_S = float(os.environ.get(LOAD_VARIABLE, "0.1"))
 """How long the mock of a load waits, in seconds."""
 
 HORIZON = 7
