@@ -23,6 +23,7 @@ from forecast_grpc.models import FAMILIES
 from forecast_grpc.models.graphs import UnsupportedGraph
 from forecast_grpc.models.pickled import NAME as PICKLE
 from forecast_grpc.models.pickled import Pickled, is_pickle
+from forecast_grpc.packing import pack, unpack
 from forecast_grpc.trust import Trust, pickle_forbidden
 
 if TYPE_CHECKING:
@@ -55,9 +56,8 @@ def encode(forecaster: Forecaster, metadata: ModelMetadata) -> bytes:
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ValueError(f"the parameter {name} is not finite")
-    # Eight-byte values first, so that each array is aligned in a buffer that is read in place.
-    ordered = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
-    return join(to_text(described), {name: arrays[name] for name in ordered})
+    layout, tensors = pack(arrays)
+    return join(to_text(described) | layout, tensors)
 
 
 def encode_pickle(pickled: bytes, model_version: int) -> bytes:
@@ -135,7 +135,7 @@ def decode(
         if trust.allow_pickles and is_pickle(data) and version is None:
             return _bare_pickle(data, customer_id, trust)
         raise _error(exc, data, customer_id) from exc
-    nbytes = _OBJECTS + sum(array.nbytes + _PER_ARRAY for array in parts.arrays.values())
+    nbytes = _OBJECTS + parts.nbytes + _PER_ARRAY * len(parts.arrays)
     return ServedModel(metadata=metadata, forecaster=forecaster, nbytes=nbytes)
 
 
@@ -154,7 +154,7 @@ def _forecaster(parts: Parts, metadata: ModelMetadata, customer_id: str, trust: 
     if metadata.family == PICKLE:
         trust.check_pickle(parts.arrays[PICKLE].tobytes(), customer_id, signed=True)
         return Pickled.from_arrays(parts.arrays)
-    forecaster = FAMILIES[metadata.family].from_arrays(parts.arrays)
+    forecaster = FAMILIES[metadata.family].from_arrays(unpack(parts.metadata, parts.arrays))
     if metadata.min_length < forecaster.min_length:
         raise ValueError(f"this model needs {forecaster.min_length} values, not {metadata.min_length}")
     _check_covariates(forecaster, metadata)

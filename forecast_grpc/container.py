@@ -21,9 +21,13 @@ import numpy as np
 from pydantic_core import from_json
 
 from forecast_grpc.domain import StoredArray
+from forecast_grpc.quick import quick
 
-FORMAT_VERSION = "1"
-"""The layout that this release writes and reads."""
+FORMAT_VERSION = "2"
+"""The layout that this release writes. It is `1` with small vectors in one tensor, and errors in one text."""
+
+FORMAT_VERSIONS = ("1", "2")
+"""The layouts that this release reads."""
 
 SIGNATURE = "signature"
 """The name under which the metadata hold a signature: 128 hexadecimal digits."""
@@ -34,6 +38,10 @@ CUSTOMER_ID = "customer_id"
 _DTYPES: Mapping[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
     "U8": np.dtype("u1"),
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
@@ -52,6 +60,7 @@ UNREADABLE = (Unknown, ValueError, KeyError, TypeError, AttributeError, Overflow
 """What `split` may raise for bytes that are no whole artefact."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Parts:
     """An artefact taken apart, its digests verified."""
@@ -65,6 +74,9 @@ class Parts:
     header: bytes
     """The header, as it stands in the file."""
 
+    nbytes: int
+    """Bytes of all tensors together."""
+
 
 def split(data: bytes) -> Parts:
     """The artefact's parts. Raises one of `UNREADABLE` where they are not whole."""
@@ -76,14 +88,14 @@ def split(data: bytes) -> Parts:
     tensors = from_json(header, allow_inf_nan=False, cache_strings="keys")
     metadata = tensors.pop("__metadata__")
     # Before the digests: another format may take them in another way.
-    if metadata["format_version"] != FORMAT_VERSION:
+    if metadata["format_version"] not in FORMAT_VERSIONS:
         raise Unknown("format version")
     # Raises TypeError where one of them is no text.
     "".join(metadata.values())
     # A copy: what is in memory for long should not keep the header, mostly longer than the tensors, with it.
     payload = data[start:]
     _verify(header, payload, metadata)
-    return Parts(metadata, _views(tensors, payload), header)
+    return Parts(metadata, _views(tensors, payload), header, len(payload))
 
 
 def join(
@@ -94,7 +106,7 @@ def join(
     """The artefact with these parts and their digests: equal parts give equal bytes, arrays in the order given.
 
     `sign` makes the signature of a message; an artefact that is not signed here holds none. Raises KeyError where
-    an array holds neither float64 nor float32 nor uint8.
+    an array holds numbers of another kind than `_DTYPES`.
     """
     tensors, pieces, end = {}, [], 0
     for name, array in arrays.items():
@@ -141,19 +153,30 @@ def _verify(header: bytes, payload: bytes, metadata: Mapping[str, str]) -> None:
         raise ValueError("the header does not match its digest")
 
 
-def _views(tensors: Mapping[str, Any], payload: bytes) -> dict[str, StoredArray]:
+def _views(tensors: dict[str, Any], payload: bytes) -> dict[str, StoredArray]:
     """The arrays, which fill the bytes without a gap or an overlap."""
     views: dict[str, StoredArray] = {}
     place = 0
-    for name, tensor in sorted(tensors.items(), key=_offsets):
+    for name, tensor in tensors.items():
         begin, end = tensor["data_offsets"]
+        if begin != place:
+            # They are written in the order in which they lie, but the order of a header is free.
+            return _views_in_order(tensors, payload)
         views[name] = view = np.ndarray(tensor["shape"], _DTYPES[tensor["dtype"]], payload, begin)
-        if begin != place or end - begin != view.nbytes:
-            raise ValueError(f"the tensor {name} leaves a gap, overlaps another, or has another size")
         place += view.nbytes
+        if place != end:
+            raise ValueError(f"the tensor {name} has another size")
     if place != len(payload):
         raise ValueError("bytes follow the last tensor")
     return views
+
+
+def _views_in_order(tensors: dict[str, Any], payload: bytes) -> dict[str, StoredArray]:
+    """The same of tensors in any order."""
+    ordered = dict(sorted(tensors.items(), key=_offsets))
+    if list(ordered) == list(tensors):
+        raise ValueError("a tensor leaves a gap, or overlaps another")
+    return _views(ordered, payload)
 
 
 def _offsets(item: tuple[str, Any]) -> Any:  # noqa: ANN401 - whatever the header holds, to be checked

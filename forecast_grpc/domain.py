@@ -5,17 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from forecast_grpc.quick import quick
+
 FloatArray = NDArray[np.float64]
 """Float64 values. Each use says its shape."""
 
-StoredArray = NDArray[np.float64] | NDArray[np.float32] | NDArray[np.uint8]
-"""What an artefact may hold: float32 where the last digits carry no information, such as estimated errors; bytes
-of a format of its own, such as a graph, as uint8."""
+StoredArray = NDArray[Any]
+"""What an artefact may hold: float64; float32 and float16 where the last digits carry no information, such as
+estimated errors; int8, int16 and int32 for codes that count in a unit; uint8 for bytes of another format, such as
+a graph."""
 
 CUSTOMER_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 """What a customer may be called; match it with `fullmatch`. It has no way to leave a folder."""
@@ -107,6 +110,7 @@ class ForecastResult:
     """The time of the first step, in UTC; None where it is not known."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMetadata:
     """What an artefact says of its model beside the arrays."""
@@ -212,6 +216,7 @@ class Forecaster(Protocol):
         ...
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
     """A decoded artefact, ready to answer."""

@@ -11,8 +11,10 @@ from forecast_grpc.domain import ModelMetadata
 from forecast_grpc.models.pickled import NAME as PICKLE
 from forecast_grpc.timeline import time_after
 
-_ACCURACY = "accuracy."
-_KIND = len(_ACCURACY)
+_ACCURACY = "accuracy"
+_EACH = _ACCURACY + "."  # Before each name in format 1, which gave every error a text of its own.
+_KIND = len(_EACH)
+_BETWEEN = " = "
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -22,7 +24,7 @@ class _Accuracy(Mapping[str, float]):
     __slots__ = ("_names", "_values")
 
     def __init__(self, names: tuple[str, ...], values: "array[float]") -> None:
-        self._names = _same(names)
+        self._names = names
         self._values = values
 
     def __getitem__(self, name: str) -> float:
@@ -48,7 +50,10 @@ def _same(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def to_text(metadata: ModelMetadata) -> dict[str, str]:
-    """The texts, without the digests, which the container makes; what is not known is left out."""
+    """The texts, without the digests, which the container makes; what is not known is left out.
+
+    Raises ValueError where an error's name is empty or holds a space.
+    """
     trained_time = metadata.trained_time
     text = {
         "family": metadata.family,
@@ -63,9 +68,17 @@ def to_text(metadata: ModelMetadata) -> dict[str, str]:
         "state_time": metadata.state_time,
         "fit_digest": metadata.fit_digest or None,
         "covariates": "\n".join(metadata.covariates) or None,
+        _ACCURACY: _accuracy_text(metadata.accuracy) if metadata.accuracy else None,
     }
-    accuracy = {_ACCURACY + name: repr(float(value)) for name, value in sorted(metadata.accuracy.items())}
-    return {key: value for key, value in text.items() if value is not None} | accuracy
+    return {key: value for key, value in text.items() if value is not None}
+
+
+def _accuracy_text(accuracy: Mapping[str, float]) -> str:
+    """The names and the values, as `mae smape = 0.5 12.5`."""
+    names = sorted(accuracy)
+    if " ".join(names).split() != names or _BETWEEN in " ".join(names):
+        raise ValueError(f"an error cannot be called so: {names}")
+    return " ".join(names) + _BETWEEN + " ".join(repr(float(accuracy[name])) for name in names)
 
 
 def from_text(text: Mapping[str, str]) -> ModelMetadata:
@@ -75,7 +88,6 @@ def from_text(text: Mapping[str, str]) -> ModelMetadata:
         # To be found out now, not by the first request that names a time.
         _check_step(text["frequency"], text.get("time_zone", "UTC"))
     frequency = text.get("frequency")
-    accuracy = [key for key in text if key[:_KIND] == _ACCURACY]
     return ModelMetadata(
         # Interned: what is the same for thousands of models is in memory once.
         family=intern(text["family"]),
@@ -90,11 +102,28 @@ def from_text(text: Mapping[str, str]) -> ModelMetadata:
         trained_time=None if trained_time is None else _utc(trained_time),
         state_time=text.get("state_time"),
         fit_digest=text.get("fit_digest", ""),
-        accuracy=_Accuracy(
-            tuple([key[_KIND:] for key in accuracy]), array("d", [float(text[key]) for key in accuracy])
-        ),
+        accuracy=_accuracy(text),
         covariates=tuple(text["covariates"].split("\n")) if "covariates" in text else (),
     )
+
+
+def _accuracy(text: Mapping[str, str]) -> _Accuracy:
+    """The errors: in one text, or as in format 1 in texts of their own."""
+    if _ACCURACY in text:
+        names, between, values = text[_ACCURACY].partition(_BETWEEN)
+        named, numbers = _names(names), array("d", map(float, values.split(" ")))
+        if not between or len(named) != len(numbers):
+            raise ValueError(f"the errors {named} have {len(numbers)} values")
+        return _Accuracy(named, numbers)
+    own = [key for key in text if key[:_KIND] == _EACH]
+    return _Accuracy(
+        _same(tuple([key[_KIND:] for key in own])), array("d", [float(text[key]) for key in own])
+    )
+
+
+@lru_cache(maxsize=256)
+def _names(text: str) -> tuple[str, ...]:
+    return _same(tuple(text.split(" ")))
 
 
 @lru_cache(maxsize=256)

@@ -91,14 +91,14 @@ def _add_families(store: FolderStore) -> None:
     rng = np.random.default_rng(7)
     weights = rng.normal(size=(HORIZON, 4)).astype(np.float32)
     four_lags = Linear(
-        weights=weights, intercept=np.zeros(HORIZON), tail=np.arange(4.0), residuals=residuals()
+        weights=weights, intercept=np.zeros(HORIZON), end=np.arange(4.0), residuals=residuals()
     )
     store.publish("four-lags", publisher(four_lags))
     # The mean of four values; 10 more with a promotion, 2 less for each unit of the price, 5 in training.
     promoted = Linear(
         weights=np.full((HORIZON, 4), 0.25, np.float32),
         intercept=np.zeros(HORIZON),
-        tail=np.full(4, 90.0),
+        end=np.full(4, 90.0),
         residuals=residuals(),
         regression=Regression(
             effects=np.array([[10.0], [-2.0]]), tail=np.array([[0.0, 0.0, 0.0, 0.0], [5.0, 5.0, 5.0, 5.0]])
@@ -107,7 +107,7 @@ def _add_families(store: FolderStore) -> None:
     store.publish("promoted", partial(encode, promoted, covariates=("promo", "price")))
     store.publish("monthly", partial(encode, trend(1.0), frequency="P1M"))
     store.publish("daily-in-berlin", partial(encode, trend(1.0), frequency="P1D", time_zone="Europe/Berlin"))
-    store.publish("weekly", publisher(SeasonalNaive(tail=np.arange(7.0), residuals=residuals())))
+    store.publish("weekly", publisher(SeasonalNaive(end=np.arange(7.0), residuals=residuals())))
 
 
 def _add_bad_ones(store: FolderStore, folder: Path) -> None:

@@ -3,10 +3,12 @@
 import json
 import pickle
 import pickletools
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +20,14 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from forecast_grpc.artefact import decode, encode, republish
-from forecast_grpc.domain import Forecaster, ModelMetadata, StoredArray
+from forecast_grpc.domain import Forecaster, ForecastQuery, ModelMetadata, StoredArray
 from forecast_grpc.errors import ForecastError, ModelCorrupt, ModelFormatForbidden, ModelFormatUnsupported
 from forecast_grpc.fit.quantiles import no_quantiles
+from forecast_grpc.forecasting import answer
 from forecast_grpc.models import Trend
-from tests.models.examples import HORIZON, MODELS, onnx, serialised, series
+from tests.models.examples import FORMS, HORIZON, MODELS, onnx, serialised, series
 
-models = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
+models = pytest.mark.parametrize("model", FORMS.values(), ids=FORMS.keys())
 
 
 def metadata(model: Forecaster) -> ModelMetadata:
@@ -42,6 +45,9 @@ def metadata(model: Forecaster) -> ModelMetadata:
         accuracy={"mae": 1.25, "smape": 12.5, "mase": 0.75, "coverage_80": 0.8125},
     )
 
+
+FORMAT_1: Mapping[str, Any] = json.loads((Path(__file__).parent / "format_1.json").read_text())
+"""By family an artefact of a fit to 120 days, as it was written before format 2, and what it answered."""
 
 TREND = encode(MODELS["trend"], metadata(MODELS["trend"]))
 
@@ -96,12 +102,20 @@ def test_equal_models_have_equal_bytes(model: Forecaster) -> None:
 
 @models
 def test_any_safetensors_reader_reads_it(model: Forecaster) -> None:
-    """The file is plain safetensors: arrays by their names, and `sha256` is the digest of all after the header."""
+    """The file is plain safetensors, and `sha256` is the digest of all after the header.
+
+    Arrays have their names, vectors lie in one tensor, and the text of the same name tells where.
+    """
     data = encode(model, metadata(model))
     loaded = safetensors.numpy.load(data)
-    assert {name: array.tolist() for name, array in loaded.items()} == {
-        name: array.tolist() for name, array in model.arrays().items()
-    }
+    found = {name: array.tolist() for name, array in loaded.items() if name != "vectors"}
+    if "vectors" in loaded:
+        numbers = loaded["vectors"].tolist()
+        for part in header_of(data)["__metadata__"]["vectors"].split(" "):
+            name, length = part.split(":")
+            found[name], numbers = numbers[: int(length)], numbers[int(length) :]
+        assert not numbers
+    assert found == {name: array.tolist() for name, array in model.arrays().items()}
     payload = data[8 + int.from_bytes(data[:8], "little") :]
     assert header_of(data)["__metadata__"]["sha256"] == sha256(payload).hexdigest()
 
@@ -242,7 +256,10 @@ def test_no_damage_raises_anything_else(place: int, inserted: bytes, removed: in
         {"header_sha256": "0" * 64},
         {"trained_time": "yesterday"},
         {"trained_time": "9999-12-31T23:59:59-12:00"},
-        {"accuracy.mae": "small"},
+        {"accuracy": "mae = small"},
+        {"accuracy": "mae smape = 1.5"},
+        {"accuracy": "mae 1.5"},
+        {"vectors": "line:3"},
     ],
     ids=str,
 )
@@ -252,7 +269,7 @@ def test_impossible_metadata_is_corrupt(changes: dict[str, str | None]) -> None:
         decode(rewritten(TREND, changes), "c")
 
 
-@pytest.mark.parametrize("changes", [{"family": "oracle"}, {"format_version": "2"}], ids=str)
+@pytest.mark.parametrize("changes", [{"family": "oracle"}, {"format_version": "3"}], ids=str)
 def test_what_a_newer_release_wrote_is_unsupported(changes: dict[str, str | None]) -> None:
     """An unknown family or format version is no damage: the caller learns that the server is too old."""
     with pytest.raises(ModelFormatUnsupported) as caught:
@@ -261,10 +278,10 @@ def test_what_a_newer_release_wrote_is_unsupported(changes: dict[str, str | None
 
 
 def test_arrays_that_do_not_fit_the_family_are_corrupt() -> None:
-    """Right digests around the wrong tensors: a linear model without weights."""
+    """Right digests around the wrong tensors: a linear model without any of its parameters."""
     with pytest.raises(ModelCorrupt) as caught:
         decode(rewritten(TREND, {"family": "linear"}), "c")
-    assert "weights" in str(caught.value.__cause__)
+    assert "the parameter tail is missing" in str(caught.value.__cause__)
 
 
 def test_a_model_that_needs_more_than_it_says_is_corrupt() -> None:
@@ -275,8 +292,66 @@ def test_a_model_that_needs_more_than_it_says_is_corrupt() -> None:
         decode(rewritten(data, {"min_length": "23"}), "c")
 
 
+def layout(data: bytes, text: str) -> bytes:
+    """The artefact with another text of where its vectors lie."""
+    return rewritten(data, {"vectors": text})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pattern:12 smoothing:4 state:2 tail:13",
+        "pattern:12 smoothing:4 state:2 tail:11",
+        "pattern:12 smoothing:4 state:-2 tail:16",
+        "pattern:12 smoothing:4 state:two tail:12",
+        "pattern:12 smoothing:4 :2 tail:12",
+        "pattern:12  smoothing:4 state:2 tail:12",
+        "",
+    ],
+)
+def test_vectors_fill_their_tensor(text: str) -> None:
+    """A text of where the vectors lie that does not fit the tensor, or is none, is damage."""
+    data = encode(MODELS["ets"], metadata(MODELS["ets"]))
+    whole = "pattern:12 smoothing:4 state:2 tail:12"
+    assert decode(layout(data, whole), "c").metadata.family == "ets"
+    with pytest.raises(ModelCorrupt):
+        decode(layout(data, text), "c")
+
+
+@pytest.mark.parametrize("family", FORMAT_1)
+def test_format_1_is_read(family: str) -> None:
+    """Artefacts of before the second format give what they gave then, from a window and without one."""
+    old = FORMAT_1[family]
+    served = decode(b64decode(old["artefact"]), "c")
+    assert served.metadata.family == family
+    assert dict(served.metadata.accuracy) == old["accuracy"]
+    query = ForecastQuery(sequence=np.array(old["sequence"]), horizon=5, quantile_levels=(0.1, 0.5, 0.99))
+    result = answer(served, query, max_horizon=5)
+    assert result.forecast == pytest.approx(np.array(old["forecast"]), rel=1e-12)
+    for quantile, expected in zip(result.quantiles, old["quantiles"], strict=True):
+        assert quantile.values == pytest.approx(np.array(expected), rel=1e-9)
+    continued = answer(served, ForecastQuery(sequence=np.empty(0), horizon=5), max_horizon=5)
+    assert continued.forecast == pytest.approx(np.array(old["continued"]), rel=1e-12)
+
+
+@pytest.mark.parametrize("family", FORMAT_1)
+def test_format_1_becomes_a_version_as_it_is(family: str) -> None:
+    """Published again, or signed, it stays what it was: the same tensors, in the format that they are in."""
+    data = b64decode(FORMAT_1[family]["artefact"])
+    again = republish(data, "c", 9)
+    assert header_of(again)["__metadata__"]["format_version"] == "1"
+    assert decode(again, "c").metadata.sha256 == decode(data, "c").metadata.sha256
+
+
+def test_an_error_cannot_have_any_name() -> None:
+    """Names are told with spaces between: one with a space is refused by its publisher."""
+    for name in ("my error", "", "a = b"):
+        with pytest.raises(ValueError, match="called"):
+            encode(MODELS["trend"], replace(metadata(MODELS["trend"]), accuracy={name: 1.0}))
+
+
 def test_other_number_types_are_corrupt() -> None:
-    """Only float64 and float32 are parameters."""
+    """Integers of eight bytes are no parameters."""
     text = {key: value for key, value in header_of(TREND)["__metadata__"].items() if key != "header_sha256"}
     tensors = {"line": np.array([1, 2, 3])}
     text["sha256"] = sha256(tensors["line"].tobytes()).hexdigest()
@@ -342,7 +417,7 @@ def test_a_header_of_another_form_is_corrupt(header: bytes) -> None:
 def test_metadata_are_texts() -> None:
     """As in every safetensors file: a number is refused even where it could be understood."""
     with pytest.raises(ModelCorrupt):
-        decode(with_header(TREND, lambda header: header["__metadata__"].update({"accuracy.mae": 1.5})), "c")
+        decode(with_header(TREND, lambda header: header["__metadata__"].update({"accuracy": 1.5})), "c")
 
 
 def test_a_safetensors_file_without_metadata_is_corrupt() -> None:

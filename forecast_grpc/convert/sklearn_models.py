@@ -50,7 +50,7 @@ def linear(affine: Affine, given: Given, predict: Predict) -> Conversion:
     model = Linear(
         weights=affine.weights,
         intercept=affine.intercept,
-        tail=history[-lags:].copy(),
+        end=history[-lags:].copy(),
         residuals=no_quantiles(horizon),
         max_horizon=steps if steps > 1 else None,
         anchored=False,

@@ -99,7 +99,7 @@ def _ets(fitted: Mapping[str, Any], training: FloatArray, residuals: ResidualQua
         level=state[0],
         trend=state[1] if trend != "N" else 0.0,
         pattern=pattern,
-        tail=training[-max(pattern.size, 2) :].copy(),
+        end=training[-max(pattern.size, 2) :].copy(),
         residuals=residuals,
         multiplicative=season == "M",
         slow_damping=damped == "D",
@@ -120,7 +120,7 @@ def _theta(
         slope=slope,
         count=int(fitted["n"]),
         pattern=pattern,
-        tail=training[-max(pattern.size, 2) :].copy(),
+        end=training[-max(pattern.size, 2) :].copy(),
         residuals=residuals,
         multiplicative=multiplicative,
     )
@@ -138,7 +138,7 @@ def _theta_season(fitted: Mapping[str, Any]) -> tuple[FloatArray, bool]:
 def _seasonal_naive(
     fitted: Mapping[str, Any], _training: FloatArray, residuals: ResidualQuantiles
 ) -> SeasonalNaive:
-    return SeasonalNaive(tail=np.asarray(fitted["mean"], np.float64), residuals=residuals)
+    return SeasonalNaive(end=np.asarray(fitted["mean"], np.float64), residuals=residuals)
 
 
 _BUILDERS: Mapping[str, Callable[[Mapping[str, Any], FloatArray, ResidualQuantiles], Forecaster]] = {

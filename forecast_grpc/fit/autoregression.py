@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from forecast_grpc.domain import FloatArray
 from forecast_grpc.fit.problems import SeriesError
 from forecast_grpc.fit.ridge import rows_of
-from forecast_grpc.models.seasonal_ar import Lags, places
+from forecast_grpc.models.lags import Lags, places
 
 _STRENGTHS = (0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
 _CAUTIOUS = 1.0  # The strength where there are too few rows to choose one.

@@ -1,7 +1,7 @@
 """One fit for each family: a filled series and error quantiles in, a forecaster out."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -12,12 +12,15 @@ from forecast_grpc.fit.autoregression import fit_autoregression
 from forecast_grpc.fit.covariates import fit_effects
 from forecast_grpc.fit.problems import SeriesError
 from forecast_grpc.fit.ridge import fit_weights
+from forecast_grpc.fit.rounding import factored, rounded_lags
 from forecast_grpc.fit.seasonality import additive_pattern
 from forecast_grpc.fit.smoothing import smooth
 from forecast_grpc.fit.theta import fit_theta
 from forecast_grpc.models import Ets, Linear, SeasonalAr, SeasonalNaive, Trend
+from forecast_grpc.models.combination import Member
 from forecast_grpc.models.covariates import Regression
 from forecast_grpc.models.residuals import ResidualQuantiles
+from forecast_grpc.models.tails import coded
 from forecast_grpc.models.trend import MAX_DECIMALS
 
 _RECENT = 2_000  # Observations that smoothing parameters are fitted to: more do not move them.
@@ -71,7 +74,7 @@ def fit_seasonal_naive(values: FloatArray, spec: FitSpec, residuals: ResidualQua
     """Nothing to fit: the last season."""
     if values.size < spec.season_length:
         raise SeriesError(f"{values.size} observations are less than a season of {spec.season_length}")
-    return SeasonalNaive(tail=values[-spec.season_length :].copy(), residuals=residuals)
+    return SeasonalNaive(end=coded(values[-spec.season_length :]), residuals=residuals)
 
 
 def fit_linear(values: FloatArray, spec: FitSpec, residuals: ResidualQuantiles) -> Linear:
@@ -83,8 +86,12 @@ def fit_linear(values: FloatArray, spec: FitSpec, residuals: ResidualQuantiles) 
     if spec.covariates is not None:
         return _fit_regression(values, spec, spec.covariates[:, : values.size], residuals)
     weights, intercept = fit_weights(values, spec.horizon, spec.season_length)
-    tail = values[-weights.shape[1] :].copy()
-    model = Linear(weights=weights.astype(np.float32), intercept=intercept, tail=tail, residuals=residuals)
+    end, codes = coded(values[-weights.shape[1] :]), factored(values, spec.season_length, weights, intercept)
+    if codes is None:
+        whole = weights.astype(np.float32)
+        model = Linear(weights=whole, intercept=intercept, end=end, residuals=residuals)
+    else:
+        model = Linear(weights=codes, intercept=None, end=end, residuals=residuals)
     return replace(model, max_horizon=spec.horizon) if _diverges(model, values) else model
 
 
@@ -94,9 +101,9 @@ def _fit_regression(
     """The effects of covariates, shape (K, n), and the linear model of what they leave."""
     effects = fit_effects(values, covariates, spec.season_length)
     model = fit_linear(values - effects @ covariates, replace(spec, covariates=None), residuals)
-    lags = model.tail.size
+    lags = model.end.size
     regression = Regression(effects=effects[:, np.newaxis], tail=covariates[:, -lags:].copy())
-    return replace(model, tail=values[-lags:].copy(), regression=regression)
+    return replace(model, end=coded(values[-lags:]), regression=regression)
 
 
 def fit_seasonal_ar(values: FloatArray, spec: FitSpec, residuals: ResidualQuantiles) -> SeasonalAr:
@@ -105,12 +112,12 @@ def fit_seasonal_ar(values: FloatArray, spec: FitSpec, residuals: ResidualQuanti
     Bounded to its horizon where it would diverge, as `fit_linear`.
     """
     lags, weights, intercept = fit_autoregression(values, spec.horizon, spec.season_length)
+    codes = rounded_lags(values, lags, weights, intercept)
     model = SeasonalAr(
         lags=lags,
-        weights=weights.astype(np.float32),
-        # To float32 as the weights, so that it is stored as one.
-        intercept=intercept.astype(np.float32).astype(np.float64),
-        tail=values[-lags.window :].copy(),
+        weights=weights.astype(np.float32) if codes is None else codes,
+        intercept=intercept if codes is None else None,
+        end=coded(values[-lags.window :]),
         residuals=residuals,
     )
     return replace(model, max_horizon=spec.horizon) if _diverges(model, values) else model
@@ -138,12 +145,12 @@ def fit_ets(values: FloatArray, spec: FitSpec, residuals: ResidualQuantiles) -> 
         level=best.level,
         trend=best.trend,
         pattern=best.pattern,
-        tail=values[-max(pattern.size, 2) :].copy(),
+        end=coded(values[-max(pattern.size, 2) :]),
         residuals=residuals,
     )
 
 
-FITS: Mapping[str, Fit] = {
+FITS: Mapping[str, Callable[[FloatArray, FitSpec, ResidualQuantiles], Member]] = {
     "trend": fit_trend,
     "seasonal_naive": fit_seasonal_naive,
     "theta": fit_theta,

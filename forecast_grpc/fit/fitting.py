@@ -22,7 +22,8 @@ from forecast_grpc.models.missing import fill_missing
 AUTO = "auto"
 """The choice that takes, for each customer, the family of the smallest rolling-origin error, or a combination."""
 
-_DIGITS = 4  # Of what is told of candidates that are not served.
+_DIGITS = 6  # Of an error that is told: more say nothing, and each costs a byte.
+_FEW_DIGITS = 4  # The same of candidates that are not served.
 
 FAMILY_CHOICES: tuple[str, ...] = (AUTO, *FITS)
 """What `family` may be."""
@@ -83,7 +84,7 @@ def fit_series(
         frequency=series.frequency,
         trained_time=(trained_time or datetime.now(UTC)).replace(microsecond=0),
         state_time=series.state_time,
-        accuracy=errors.accuracy() | _candidates(measured) if errors else {},
+        accuracy=_short(errors.accuracy(), _DIGITS) | _candidates(measured) if errors else {},
         covariates=() if forecaster.covariate_tail is None else tuple(series.covariates),
     )
     return FittedModel(forecaster=forecaster, metadata=metadata)
@@ -129,4 +130,8 @@ def _candidates(measured: Mapping[str, RollingErrors]) -> dict[str, float]:
     """What each candidate's error is, where there were several: `mae_<family>`."""
     if len(measured) == 1:
         return {}
-    return {f"mae_{family}": float(f"{errors.mae:.{_DIGITS}g}") for family, errors in measured.items()}
+    return _short({f"mae_{family}": errors.mae for family, errors in measured.items()}, _FEW_DIGITS)
+
+
+def _short(errors: Mapping[str, float], digits: int) -> dict[str, float]:
+    return {name: float(f"{value:.{digits}g}") for name, value in errors.items()}

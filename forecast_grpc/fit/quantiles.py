@@ -14,7 +14,7 @@ _SQUARES = np.array(SCORES)[:, np.newaxis] ** 2
 
 def no_quantiles(horizon: int) -> ResidualQuantiles:
     """Zeros: for a model whose errors are not known, or not wanted."""
-    return ResidualQuantiles(np.zeros((len(LEVELS), horizon), np.float32))
+    return ResidualQuantiles.at_knots(np.zeros((len(LEVELS), horizon)))
 
 
 def estimate_quantiles(errors: FloatArray, stride: int) -> ResidualQuantiles:
@@ -37,7 +37,7 @@ def estimate_quantiles(errors: FloatArray, stride: int) -> ResidualQuantiles:
     mixed = mirrored + (shapes - mirrored) * (independent / (independent + _DOUBT))
     median = mixed[len(LEVELS) // 2]
     widened = median + (mixed - median) * _widening(independent)
-    return ResidualQuantiles((widened * sizes).astype(np.float32))
+    return ResidualQuantiles.at_knots(widened * sizes)
 
 
 def random_walk_quantiles(values: FloatArray, horizon: int) -> ResidualQuantiles:
@@ -45,7 +45,7 @@ def random_walk_quantiles(values: FloatArray, horizon: int) -> ResidualQuantiles
     steps = np.diff(values)
     size = float(np.sqrt(np.mean(steps * steps))) if steps.size else 0.0
     growth = size * np.sqrt(np.arange(1, horizon + 1))
-    return ResidualQuantiles((np.array(SCORES)[:, None] * growth).astype(np.float32))
+    return ResidualQuantiles.at_knots(np.array(SCORES)[:, None] * growth)
 
 
 def _sizes(errors: FloatArray) -> FloatArray:

@@ -6,7 +6,7 @@ Assimakopoulos 2020, The M4 competition). The mean of forecasts has the mean of 
 without another fit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +15,10 @@ from forecast_grpc.domain import FloatArray, Forecaster
 from forecast_grpc.fit.families import FITS, FitSpec
 from forecast_grpc.fit.problems import SeriesError
 from forecast_grpc.fit.rolling import RollingErrors, rolling_origin
-from forecast_grpc.models import Combination
+from forecast_grpc.models import Combination, Trend
+from forecast_grpc.models.combination import Member
 from forecast_grpc.models.residuals import ResidualQuantiles
+from forecast_grpc.models.tails import coded, last_of
 
 USUAL = "theta"
 """The family of a series too short to measure anything on."""
@@ -76,8 +78,18 @@ def fit_combination(
     weights: Mapping[str, float], values: FloatArray, spec: FitSpec, residuals: ResidualQuantiles
 ) -> Forecaster:
     """The combination of these families fitted to `values`, shape (n,), all finite; a model where it is one."""
-    members = tuple(FITS[family](values, spec, residuals) for family in sorted(weights))
+    members = [FITS[family](values, spec, residuals) for family in sorted(weights)]
     if len(members) == 1:
         return members[0]
     shares = np.array([weights[family] for family in sorted(weights)])
-    return Combination(members=members, weights=shares, residuals=residuals)
+    return Combination(members=_sharing(members, values), weights=shares, residuals=residuals)
+
+
+def _sharing(members: Sequence[Member], values: FloatArray) -> tuple[Member, ...]:
+    """The members with their tails cut from one."""
+    longest = max((member.end.size for member in members if not isinstance(member, Trend)), default=0)
+    end = coded(values[-longest:])
+    return tuple(
+        member if isinstance(member, Trend) else replace(member, end=last_of(end, member.end.size))
+        for member in members
+    )

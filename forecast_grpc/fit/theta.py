@@ -9,6 +9,7 @@ from forecast_grpc.domain import FloatArray
 from forecast_grpc.fit.seasonality import is_seasonal, seasonal_pattern
 from forecast_grpc.models import Theta
 from forecast_grpc.models.residuals import ResidualQuantiles
+from forecast_grpc.models.tails import coded
 from forecast_grpc.models.theta import memory
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def fit_theta(values: FloatArray, spec: "FitSpec", residuals: ResidualQuantiles)
         multiplicative=multiplicative,
         # The model keeps the pattern from the step after the series on.
         pattern=np.roll(pattern, -(values.size % pattern.size)),
-        tail=values[-memory(pattern.size) :].copy(),
+        end=coded(values[-memory(pattern.size) :]),
         residuals=residuals,
     )
 

@@ -2,27 +2,38 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Self
 
 import numpy as np
 
-from forecast_grpc.domain import FloatArray, Forecaster, StoredArray
+from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.ets import Ets
 from forecast_grpc.models.linear import Linear
-from forecast_grpc.models.parameters import narrow, scalars, vector
+from forecast_grpc.models.parameters import scalars
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.seasonal_ar import SeasonalAr
 from forecast_grpc.models.seasonal_naive import SeasonalNaive
+from forecast_grpc.models.tails import NAME as TAIL
+from forecast_grpc.models.tails import UNIT as TAIL_UNIT
+from forecast_grpc.models.tails import Tail, last_of, tail_arrays, tail_of, values_of
 from forecast_grpc.models.theta import Theta
 from forecast_grpc.models.trend import Trend
+from forecast_grpc.quick import quick
 
-_KINDS: Mapping[str, type[Forecaster]] = {
+Member = Trend | SeasonalNaive | Theta | Ets | Linear | SeasonalAr
+"""What can be combined."""
+
+_KINDS: Mapping[str, type[Member]] = {
     kind.family: kind for kind in (Trend, SeasonalNaive, Theta, Ets, Linear, SeasonalAr)
 }
-_SHARE, _TAIL = "share", "tail"
+_SHARE = "share"
+_SHARED = (TAIL, TAIL_UNIT, NAME)
+_NO_TAIL: Tail = np.empty(0)
 _ROUNDING = 1e-9
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Combination:
     """`sum(weights[i] * members[i].forecast)`.
@@ -34,7 +45,7 @@ class Combination:
 
     family: ClassVar[str] = "combination"
 
-    members: tuple[Forecaster, ...]
+    members: tuple[Member, ...]
     """Two or more, each of another family, in alphabetical order of their families."""
 
     weights: FloatArray
@@ -46,9 +57,8 @@ class Combination:
     @property
     def min_length(self) -> int:
         """What the least demanding member needs; where one was fitted with covariates, what that one needs."""
-        informed = (member for member in self.members if member.covariate_tail is not None)
-        least = min(member.min_length for member in self.members)
-        return max((member.min_length for member in informed), default=least)
+        informed = [member.min_length for member in self.members if member.covariate_tail is not None]
+        return max(informed) if informed else min([member.min_length for member in self.members])
 
     @property
     def max_horizon(self) -> int | None:
@@ -58,13 +68,21 @@ class Combination:
     @property
     def tail(self) -> FloatArray:
         """The longest of the members' tails."""
-        return max((member.tail for member in self.members), key=len)
+        return values_of(self.end)
+
+    @property
+    def end(self) -> Tail:
+        """The longest of the members' tails, as it is stored."""
+        tails = [member.end for member in self.members if not isinstance(member, Trend)]
+        return max(tails, key=lambda tail: tail.size, default=_NO_TAIL)
 
     @property
     def covariate_tail(self) -> FloatArray | None:
         """That of the one member which was fitted with covariates, if any was."""
-        tails = (member.covariate_tail for member in self.members)
-        return next((tail for tail in tails if tail is not None), None)
+        for member in self.members:
+            if member.covariate_tail is not None:
+                return member.covariate_tail
+        return None
 
     def forecast(
         self,
@@ -82,7 +100,7 @@ class Combination:
             path /= sum(weight for weight, _ in answering)
         return path
 
-    def _weighed(self) -> Iterator[tuple[float, Forecaster]]:
+    def _weighed(self) -> Iterator[tuple[float, Member]]:
         return zip(self.weights.tolist(), self.members, strict=True)
 
     def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
@@ -94,44 +112,47 @@ class Combination:
 
         Among that is its `share`: its weight, and how many values of `tail` it takes, 0 where none.
         """
-        arrays: dict[str, StoredArray] = {_TAIL: narrow(self.tail), NAME: self.residuals.offsets}
+        arrays: dict[str, StoredArray] = {**tail_arrays(self.end), NAME: self.residuals.table}
         for weight, member in self._weighed():
-            own = member.arrays()
-            own.pop(NAME)
-            taken = own.pop(_TAIL).size if _TAIL in own else 0
-            own[_SHARE] = np.array([weight, taken])
-            arrays |= {f"{member.family}.{name}": array for name, array in own.items()}
+            taken = 0 if isinstance(member, Trend) else member.end.size
+            arrays[f"{member.family}.{_SHARE}"] = np.array([weight, taken])
+            own = member.arrays().items()
+            arrays |= {f"{member.family}.{name}": array for name, array in own if name not in _SHARED}
         return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
         """As `Forecaster.from_arrays`."""
-        residuals = ResidualQuantiles.from_arrays(arrays)
-        shared = {_TAIL: vector(arrays, _TAIL), NAME: arrays[NAME]}
-        members = [_member(family, own, shared) for family, own in sorted(_by_family(arrays).items())]
-        weights = np.array([weight for weight, _ in members])
+        end, residuals = tail_of(arrays), ResidualQuantiles.from_arrays(arrays)
+        members, weights = [], []
+        for family, names in _by_family(tuple(arrays)):
+            own = {name: arrays[whole] for name, whole in names}
+            weight, member = _member(family, own, end, residuals)
+            weights.append(weight)
+            members.append(member)
         # A member without parameters of its own would not be missed otherwise.
-        if abs(weights.sum() - 1.0) > _ROUNDING:
-            raise ValueError(f"each {_SHARE} is a part of 1, but they add up to {weights.sum()}")
-        return cls(members=tuple(member for _, member in members), weights=weights, residuals=residuals)
+        if abs(sum(weights) - 1.0) > _ROUNDING:
+            raise ValueError(f"each {_SHARE} is a part of 1, but they add up to {sum(weights)}")
+        return cls(members=tuple(members), weights=np.array(weights), residuals=residuals)
 
 
-def _by_family(arrays: Mapping[str, StoredArray]) -> dict[str, dict[str, StoredArray]]:
-    families: dict[str, dict[str, StoredArray]] = {}
-    for name, array in arrays.items():
-        family, dot, own = name.partition(".")
+@lru_cache(maxsize=256)
+def _by_family(names: tuple[str, ...]) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """The members in alphabetical order, each with the names of its arrays, without it and with it."""
+    families: dict[str, list[tuple[str, str]]] = {}
+    for whole in names:
+        family, dot, own = whole.partition(".")
         if dot:
-            families.setdefault(family, {})[own] = array
-    return families
+            families.setdefault(family, []).append((own, whole))
+    return tuple((family, tuple(families[family])) for family in sorted(families))
 
 
 def _member(
-    family: str, own: Mapping[str, StoredArray], shared: Mapping[str, StoredArray]
-) -> tuple[float, Forecaster]:
+    family: str, own: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles
+) -> tuple[float, Member]:
     """The weight and the model. Raises ValueError where the family cannot be a member or lacks something."""
-    tail = shared[_TAIL]
     weight, taken = scalars(own, _SHARE, 2)
-    if family not in _KINDS or not (weight > 0.0 and 0.0 <= taken <= tail.size):
+    if family not in _KINDS or not (weight > 0.0 and 0.0 <= taken <= end.size):
         raise ValueError(f"{family} cannot be a member with the {_SHARE} {weight} and a tail of {taken}")
-    cut = {_TAIL: tail[tail.size - int(taken) :]} if taken else {}
-    return weight, _KINDS[family].from_arrays({**own, **cut, NAME: shared[NAME]})
+    cut = last_of(end, int(taken)) if taken else _NO_TAIL
+    return weight, _KINDS[family].shared(own, cut, residuals)

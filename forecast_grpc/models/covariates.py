@@ -33,6 +33,12 @@ class Regression:
     tail: FloatArray
     """The end of the covariates in training, shape (K, P): P = L + Q - 1 for a window of L, or P = 0."""
 
+    @property
+    def past(self) -> int:
+        """P."""
+        past: int = self.tail.shape[1]
+        return past
+
     def around(
         self,
         forecast: Callable[[FloatArray, int], FloatArray],

@@ -10,6 +10,7 @@ from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.ets import SMALLEST_FACTOR, Ets
 from forecast_grpc.models.parameters import scalars, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
+from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,7 +54,7 @@ class DynamicTheta:
     pattern: FloatArray
     """The seasonal pattern, the step after training first, shape (season_length,); [0.0] where there is none."""
 
-    tail: FloatArray
+    end: Tail
     """The end of the training series, shape (m,); what it says is in the state."""
 
     residuals: ResidualQuantiles
@@ -66,6 +67,11 @@ class DynamicTheta:
     def min_length(self) -> int:
         """One season, or 2 where there is none."""
         return max(self.pattern.size, 2)
+
+    @property
+    def tail(self) -> FloatArray:
+        """The end of the training series, shape (m,)."""
+        return values_of(self.end)
 
     def forecast(
         self,
@@ -96,7 +102,7 @@ class DynamicTheta:
             level=first - drift,
             trend=drift,
             pattern=self.pattern,
-            tail=self.tail,
+            end=self.end,
             residuals=self.residuals,
             multiplicative=self.multiplicative,
         )
@@ -134,8 +140,8 @@ class DynamicTheta:
             "smoothing": np.array([self.alpha, self.theta]),
             "state": np.array([self.level, self.mean, self.slope, self.count]),
             "pattern": self.pattern,
-            "tail": self.tail,
-            NAME: self.residuals.offsets,
+            **tail_arrays(self.end),
+            NAME: self.residuals.table,
         }
         if self.multiplicative:
             arrays["multiplicative"] = np.ones(1)
@@ -160,7 +166,7 @@ class DynamicTheta:
             slope=slope,
             count=int(count),
             pattern=pattern,
-            tail=vector(arrays, "tail"),
+            end=tail_of(arrays),
             residuals=ResidualQuantiles.from_arrays(arrays),
             multiplicative=multiplicative,
         )

@@ -9,6 +9,8 @@ import numpy as np
 from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.parameters import scalars, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
+from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
+from forecast_grpc.quick import quick
 
 SEASONS = 4
 """Seasons at the end of a window that tell where in the season it ends."""
@@ -20,6 +22,7 @@ SMALLEST_FACTOR, LARGEST_FACTOR = 1e-6, 1e6
 """What a multiplicative season is kept between, so that dividing by it, or by a level near zero, stays finite."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ets:
     """ETS(A,A_d,A) in error correction form, with its parts left out where their parameters are 0.
@@ -70,7 +73,7 @@ class Ets:
     pattern: FloatArray
     """Seasonal states, shape (season_length,), the one of the step after training first; [0.0] where none."""
 
-    tail: FloatArray
+    end: Tail
     """The end of the training series, shape (m,); what it says is in the state."""
 
     residuals: ResidualQuantiles
@@ -87,6 +90,11 @@ class Ets:
     def min_length(self) -> int:
         """One season, or 2 where there is none."""
         return max(self.pattern.size, 2)
+
+    @property
+    def tail(self) -> FloatArray:
+        """The end of the training series, shape (m,)."""
+        return values_of(self.end)
 
     def forecast(
         self,
@@ -218,8 +226,8 @@ class Ets:
             "smoothing": np.array([self.alpha, self.beta, self.gamma, self.phi]),
             "state": np.array([self.level, self.trend]),
             "pattern": self.pattern,
-            "tail": self.tail,
-            NAME: self.residuals.offsets,
+            **tail_arrays(self.end),
+            NAME: self.residuals.table,
         }
         switches = {"multiplicative": self.multiplicative, "slow_damping": self.slow_damping}
         return arrays | {name: np.ones(1) for name, on in switches.items() if on}
@@ -227,6 +235,11 @@ class Ets:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
         """As `Forecaster.from_arrays`."""
+        return cls.shared(arrays, tail_of(arrays), ResidualQuantiles.from_arrays(arrays))
+
+    @classmethod
+    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> Self:
+        """As `from_arrays`, with the end of the series and the quantiles of errors from elsewhere."""
         alpha, beta, gamma, phi = scalars(arrays, "smoothing", 4)
         level, trend = scalars(arrays, "state", 2)
         if not (0.0 < alpha <= 1.0 and 0.0 <= beta <= 1.0 and 0.0 <= gamma <= 1.0 and 0.0 < phi <= 1.0):
@@ -243,8 +256,8 @@ class Ets:
             level=level,
             trend=trend,
             pattern=pattern,
-            tail=vector(arrays, "tail"),
-            residuals=ResidualQuantiles.from_arrays(arrays),
+            end=end,
+            residuals=residuals,
             multiplicative=multiplicative,
             slow_damping=_is_on(arrays, "slow_damping"),
         )

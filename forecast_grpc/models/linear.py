@@ -9,10 +9,14 @@ from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.covariates import Regression
+from forecast_grpc.models.factored import Factored
 from forecast_grpc.models.parameters import bounded_horizon, horizon_bound, scalars, stored, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
+from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
+from forecast_grpc.quick import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Linear:
     """`weights @ (window[-L:] - window[-1]) + intercept + window[-1]`.
@@ -29,15 +33,15 @@ class Linear:
 
     family: ClassVar[str] = "linear"
 
-    weights: NDArray[np.float32] | FloatArray
-    """Shape (H, L): H horizons, L lags, the oldest first. Our own fit stores float32: half the bytes, and the
-    rounding is far below the error of estimation. Converted models keep float64, to give their library's own
-    numbers. The product is taken in float64."""
+    weights: NDArray[np.float32] | FloatArray | Factored
+    """Shape (H, L): H horizons, L lags, the oldest first. Our own fit keeps them factored, the intercept among
+    them, where that is far below the error of estimation, else in float32. Converted models keep float64, to give
+    their library's own numbers. The product is taken in float64."""
 
-    intercept: FloatArray
-    """Shape (H,), in the unit of the observations."""
+    intercept: FloatArray | None
+    """Shape (H,), in the unit of the observations; None where it is among the factored weights."""
 
-    tail: FloatArray
+    end: Tail
     """The last L values of the training series, shape (L,)."""
 
     residuals: ResidualQuantiles
@@ -55,9 +59,12 @@ class Linear:
     @property
     def min_length(self) -> int:
         """L, the number of lags, or the past covariates that are looked at where they are more."""
-        return (
-            self.tail.size if self.regression is None else max(self.tail.size, self.regression.tail.shape[1])
-        )
+        return self.end.size if self.regression is None else max(self.end.size, self.regression.past)
+
+    @property
+    def tail(self) -> FloatArray:
+        """The last L values of the training series, shape (L,)."""
+        return values_of(self.end)
 
     @property
     def covariate_tail(self) -> FloatArray | None:
@@ -77,22 +84,24 @@ class Linear:
         return self._path(window, horizon)
 
     def _path(self, window: FloatArray, horizon: int) -> FloatArray:
-        lags, block = self.tail.size, self.intercept.size
-        blocks = -(-horizon // block)
-        path = np.concatenate([window[-lags:], np.empty(blocks * block)])
-        for start in range(0, blocks * block, block):
-            path[lags + start : lags + start + block] = self._block(path[start : lags + start])
+        lags, path = self.end.size, window[-self.end.size :]
+        while path.size < lags + horizon:
+            path = np.concatenate([path, self._block(path[-lags:])])
         return path[lags : lags + horizon]
 
     def _block(self, lagged: FloatArray) -> FloatArray:
         # Always all rows: BLAS may sum another number of rows in another order, and then the first steps of a
         # forecast would depend on its length.
+        last: float = lagged[-1] if self.anchored else 0.0
+        if isinstance(self.weights, Factored):
+            factored: FloatArray = self.weights.of(lagged - last) + last
+            return factored
+        assert self.intercept is not None  # noqa: S101 - only factored weights hold one
         if not self.anchored:
             plain: FloatArray = self.weights @ lagged + self.intercept
             return plain
-        last = lagged[-1]
-        block: FloatArray = self.weights @ (lagged - last) + (self.intercept + last)
-        return block
+        change: FloatArray = self.weights @ (lagged - last)
+        return change + (self.intercept + last)
 
     def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
         """As `ResidualQuantiles.at`."""
@@ -101,15 +110,15 @@ class Linear:
     def arrays(self) -> dict[str, StoredArray]:
         """`weights`, `intercept`, `tail`, the quantiles; `max_horizon` where bounded, `anchored` where not.
 
-        And those of the regression, where there is one.
+        Of factored weights those of `Factored`, and those of the regression, where there is one.
         """
-        arrays: dict[str, StoredArray] = {
-            "weights": self.weights,
-            "intercept": self.intercept,
-            "tail": self.tail,
-            NAME: self.residuals.offsets,
-        }
+        arrays: dict[str, StoredArray] = {**tail_arrays(self.end), NAME: self.residuals.table}
         arrays |= horizon_bound(self.max_horizon)
+        if isinstance(self.weights, Factored):
+            arrays |= self.weights.arrays()
+        else:
+            assert self.intercept is not None  # noqa: S101 - only factored weights hold one
+            arrays |= {"weights": self.weights, "intercept": self.intercept}
         if not self.anchored:
             arrays["anchored"] = np.zeros(1)
         return arrays if self.regression is None else arrays | self.regression.arrays()
@@ -117,25 +126,30 @@ class Linear:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
         """As `Forecaster.from_arrays`."""
-        weights = _weights(arrays)
-        intercept, tail = vector(arrays, "intercept"), vector(arrays, "tail")
-        if weights.shape != (intercept.size, tail.size):
-            raise ValueError(
-                f"weights of the shape {weights.shape} do not fit {intercept.size} x {tail.size}"
-            )
+        return cls.shared(arrays, tail_of(arrays), ResidualQuantiles.from_arrays(arrays))
+
+    @classmethod
+    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> Self:
+        """As `from_arrays`, with the end of the series and the quantiles of errors from elsewhere."""
+        weights, intercept = _weights(arrays, end.size)
         return cls(
             weights=weights,
             intercept=intercept,
-            tail=tail,
-            residuals=ResidualQuantiles.from_arrays(arrays),
+            end=end,
+            residuals=residuals,
             max_horizon=bounded_horizon(arrays),
             anchored="anchored" not in arrays or scalars(arrays, "anchored", 1) != [0.0],
-            regression=Regression.from_arrays(arrays, tail.size),
+            regression=Regression.from_arrays(arrays, end.size),
         )
 
 
-def _weights(arrays: Mapping[str, StoredArray]) -> NDArray[np.float32] | FloatArray:
-    weights = stored(arrays, "weights", 2)
-    if weights.dtype == np.float64:
-        return weights.astype(np.float64, copy=False)
-    return weights.astype(np.float32, copy=False)
+def _weights(
+    arrays: Mapping[str, StoredArray], window: int
+) -> tuple[NDArray[np.float32] | FloatArray | Factored, FloatArray | None]:
+    """The weights over a window, and the intercept where it is not among them."""
+    if Factored.among(arrays):
+        return Factored.from_arrays(arrays, window), None
+    weights, intercept = stored(arrays, "weights", 2), vector(arrays, "intercept")
+    if weights.shape != (intercept.size, window):
+        raise ValueError(f"weights of the shape {weights.shape} do not fit {intercept.size} x {window}")
+    return weights if weights.dtype == np.float64 else weights.astype(np.float32, copy=False), intercept

@@ -107,7 +107,7 @@ class Onnx:
         arrays: dict[str, StoredArray] = {
             "graph": self.graph,
             "tail": self.tail,
-            NAME: self.residuals.offsets,
+            NAME: self.residuals.table,
         }
         arrays |= horizon_bound(self.max_horizon)
         if self.covariate_tail is not None:

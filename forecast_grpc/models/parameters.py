@@ -19,12 +19,13 @@ def stored(arrays: Mapping[str, StoredArray], name: str, ndim: int) -> StoredArr
 
 def vector(arrays: Mapping[str, StoredArray], name: str) -> FloatArray:
     """The array of this name as float64 of shape (n,), n >= 1. Raises ValueError where it is not such a one."""
-    return stored(arrays, name, 1).astype(np.float64, copy=False)
+    array = stored(arrays, name, 1)
+    return array if array.dtype == np.float64 else array.astype(np.float64)
 
 
 def scalars(arrays: Mapping[str, StoredArray], name: str, count: int) -> list[float]:
     """The `count` numbers kept in the vector of this name. Raises ValueError where it holds another number."""
-    values: list[float] = vector(arrays, name).tolist()
+    values: list[float] = stored(arrays, name, 1).tolist()
     if len(values) != count:
         raise ValueError(f"the parameter {name} holds {len(values)} numbers instead of {count}")
     return values

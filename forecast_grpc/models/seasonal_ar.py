@@ -2,58 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray, StoredArray
-from forecast_grpc.models.parameters import bounded_horizon, horizon_bound, narrow, scalars, stored, vector
+from forecast_grpc.models.factored import Factored
+from forecast_grpc.models.lags import Lags, known_lags, places
+from forecast_grpc.models.parameters import bounded_horizon, horizon_bound, scalars, stored, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
+from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
+from forecast_grpc.quick import quick
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lags:
-    """Which values of a window a seasonal autoregression looks at."""
-
-    window: int
-    """L, the values that the lags are chosen from: whole seasons, or any number where there is no season."""
-
-    season_length: int
-    """Steps in a season; 1 where there is none."""
-
-    recent: int
-    """Values before the last one."""
-
-    @property
-    def seasons(self) -> int:
-        """Seasons in the window; 0 where there is no season."""
-        return self.window // self.season_length if self.season_length > 1 else 0
-
-    @property
-    def count(self) -> int:
-        """K, the lags of a step: `recent`, the origin's place in past seasons, the target's in each season."""
-        return self.recent + max(2 * self.seasons - 1, 0)
-
-
-@lru_cache(maxsize=64)
-def places(lags: Lags, horizon: int) -> NDArray[np.intp]:
-    """Where in the window the lags of each step lie, shape (horizon, K), read-only.
-
-    In this order: the values before the last one, those at the origin's place in the seasons before, those at
-    the target's place in each season; always the newest first.
-    """
-    end, season_length = lags.window, lags.season_length
-    past = season_length * np.arange(1, lags.seasons + 1)
-    fixed = np.concatenate([end - 2 - np.arange(lags.recent), end - 1 - past[:-1]])
-    targets = end - past + (np.arange(horizon) % season_length)[:, np.newaxis]
-    index = np.concatenate([np.broadcast_to(fixed, (horizon, fixed.size)), targets], axis=1).astype(np.intp)
-    # It is shared by all models of this form.
-    index.flags.writeable = False
-    return index
-
-
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SeasonalAr:
     """`weights[h] . (window[places[h]] - window[-1]) + intercept[h] + window[-1]` for each step h.
@@ -71,14 +34,14 @@ class SeasonalAr:
     lags: Lags
     """Which values it looks at."""
 
-    weights: NDArray[np.float32]
-    """Shape (H, K), in the order of `places`. Float32: the rounding is far below the error of estimation. The
-    product is taken in float64."""
+    weights: NDArray[np.float32] | Factored
+    """Shape (H, K), in the order of `places`; or codes of a byte, where their rounding is far below the error of
+    estimation, the intercept among them. The product is taken in float64."""
 
-    intercept: FloatArray
-    """Shape (H,), in the unit of the observations."""
+    intercept: FloatArray | None
+    """Shape (H,), in the unit of the observations; None where it is among the codes."""
 
-    tail: FloatArray
+    end: Tail
     """The last L values of the training series, shape (L,)."""
 
     residuals: ResidualQuantiles
@@ -91,6 +54,11 @@ class SeasonalAr:
     def min_length(self) -> int:
         """L, the window."""
         return self.lags.window
+
+    @property
+    def tail(self) -> FloatArray:
+        """The last L values of the training series, shape (L,)."""
+        return values_of(self.end)
 
     @property
     def look_back(self) -> int:
@@ -113,54 +81,68 @@ class SeasonalAr:
 
     def _path(self, windows: FloatArray, horizon: int) -> FloatArray:
         """From windows of shape (..., L) to forecasts of shape (..., horizon)."""
-        length, block = self.lags.window, self.intercept.size
-        index = places(self.lags, block)
+        length, start = self.lags.window, 0
         path = windows
-        for start in range(0, horizon, block):
-            lagged = path[..., start : start + length]
+        while path.shape[-1] < length + horizon:
+            lagged = path[..., start:]
             last = lagged[..., -1:]
-            change = (self.weights * (lagged - last)[..., index]).sum(axis=-1)
-            path = np.concatenate([path, change + (self.intercept + last)], axis=-1)
+            path = np.concatenate([path, self._changes(lagged - last) + last], axis=-1)
+            start = path.shape[-1] - length
         return path[..., length : length + horizon]
+
+    def _changes(self, lagged: FloatArray) -> FloatArray:
+        """From windows of shape (..., L) without their last value to changes of shape (..., H)."""
+        if isinstance(self.weights, Factored):
+            return self.weights.of(lagged)
+        assert self.intercept is not None  # noqa: S101 - only codes hold one
+        index = places(self.lags, len(self.weights))
+        changes: FloatArray = (self.weights * lagged[..., index]).sum(axis=-1) + self.intercept
+        return changes
 
     def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
         """As `ResidualQuantiles.at`."""
         return self.residuals.at(levels, horizon)
 
     def arrays(self) -> dict[str, StoredArray]:
-        """`lags` (season length, recent), `weights`, `intercept`, `tail`, quantiles, `max_horizon` if bounded."""
-        arrays: dict[str, StoredArray] = {
-            "lags": np.array([self.lags.season_length, self.lags.recent], np.float64),
-            "weights": self.weights,
-            "intercept": narrow(self.intercept),
-            "tail": narrow(self.tail),
-            NAME: self.residuals.offsets,
-        }
+        """`lags` (season length, recent), weights, `tail`, quantiles, `max_horizon` if bounded.
+
+        The weights are `weights` and `intercept`, or where they are codes `weights` and `weights_unit`.
+        """
+        arrays: dict[str, StoredArray] = {**tail_arrays(self.end), NAME: self.residuals.table}
         arrays |= horizon_bound(self.max_horizon)
-        return arrays
+        if isinstance(self.weights, Factored):
+            return arrays | self.weights.arrays()
+        assert self.intercept is not None  # noqa: S101 - only codes hold one
+        lags = np.array([self.lags.season_length, self.lags.recent], np.float64)
+        return arrays | {"lags": lags, "weights": self.weights, "intercept": self.intercept}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
         """As `Forecaster.from_arrays`."""
-        weights = stored(arrays, "weights", 2).astype(np.float32, copy=False)
-        intercept, tail = vector(arrays, "intercept"), vector(arrays, "tail")
-        lags = _lags(scalars(arrays, "lags", 2), tail.size)
-        if weights.shape != (intercept.size, lags.count):
-            raise ValueError(
-                f"weights of the shape {weights.shape} do not fit {intercept.size} x {lags.count}"
+        return cls.shared(arrays, tail_of(arrays), ResidualQuantiles.from_arrays(arrays))
+
+    @classmethod
+    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> Self:
+        """As `from_arrays`, with the end of the series and the quantiles of errors from elsewhere."""
+        weights: NDArray[np.float32] | Factored
+        if Factored.among(arrays):
+            weights, intercept = Factored.from_arrays(arrays, end.size), None
+            lags = weights.lags
+        else:
+            weights, intercept = (
+                stored(arrays, "weights", 2).astype(np.float32, copy=False),
+                vector(arrays, "intercept"),
             )
+            lags = known_lags(end.size, *scalars(arrays, "lags", 2))
+            if weights.shape != (intercept.size, lags.count):
+                raise ValueError(
+                    f"weights of the shape {weights.shape} do not fit {intercept.size} x {lags.count}"
+                )
         return cls(
             lags=lags,
             weights=weights,
             intercept=intercept,
-            tail=tail,
-            residuals=ResidualQuantiles.from_arrays(arrays),
+            end=end,
+            residuals=residuals,
             max_horizon=bounded_horizon(arrays),
         )
-
-
-def _lags(numbers: list[float], window: int) -> Lags:
-    season_length, recent = numbers
-    if not (1 <= season_length <= window and 0 <= recent < window):
-        raise ValueError(f"the lags {numbers} do not fit a window of {window}")
-    return Lags(window=window, season_length=int(season_length), recent=int(recent))

@@ -7,10 +7,12 @@ from typing import ClassVar, Self
 import numpy as np
 
 from forecast_grpc.domain import FloatArray, StoredArray
-from forecast_grpc.models.parameters import vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
+from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
+from forecast_grpc.quick import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SeasonalNaive:
     """Each forecast is the value one season before it, the last season over and over.
@@ -23,7 +25,7 @@ class SeasonalNaive:
     max_horizon: ClassVar[int | None] = None
     covariate_tail: ClassVar[FloatArray | None] = None
 
-    tail: FloatArray
+    end: Tail
     """The last season of the training series, shape (season_length,)."""
 
     residuals: ResidualQuantiles
@@ -32,7 +34,12 @@ class SeasonalNaive:
     @property
     def min_length(self) -> int:
         """One season."""
-        return self.tail.size
+        return self.end.size
+
+    @property
+    def tail(self) -> FloatArray:
+        """The last season of the training series, shape (season_length,)."""
+        return values_of(self.end)
 
     def forecast(
         self,
@@ -42,7 +49,7 @@ class SeasonalNaive:
         covariates: FloatArray | None = None,  # noqa: ARG002
     ) -> FloatArray:
         """The window's last season repeated, shape (horizon,)."""
-        season_length = self.tail.size
+        season_length = self.end.size
         return window[-season_length:][np.arange(horizon) % season_length]
 
     def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
@@ -51,9 +58,14 @@ class SeasonalNaive:
 
     def arrays(self) -> dict[str, StoredArray]:
         """`tail` and the quantiles."""
-        return {"tail": self.tail, NAME: self.residuals.offsets}
+        return {**tail_arrays(self.end), NAME: self.residuals.table}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
         """As `Forecaster.from_arrays`."""
-        return cls(tail=vector(arrays, "tail"), residuals=ResidualQuantiles.from_arrays(arrays))
+        return cls.shared(arrays, tail_of(arrays), ResidualQuantiles.from_arrays(arrays))
+
+    @classmethod
+    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> Self:  # noqa: ARG003
+        """As `from_arrays`, with the end of the series and the quantiles of errors from elsewhere."""
+        return cls(end=end, residuals=residuals)

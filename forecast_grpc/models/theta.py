@@ -9,6 +9,8 @@ import numpy as np
 from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.parameters import scalars, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
+from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
+from forecast_grpc.quick import quick
 
 SEASONS = 4
 """Seasons at the end of a window from which its own pattern is read. The trained pattern weighs as many."""
@@ -20,6 +22,7 @@ _SHORT_SEASON = 256  # Up to which the plain correlation is quicker than that by
 _SMALLEST_FACTOR = 0.01  # What a seasonal factor is raised to, so that dividing by it keeps the scale.
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Theta:
     """Theta lines 0 and 2 averaged, on the seasonally adjusted series.
@@ -50,7 +53,7 @@ class Theta:
     pattern: FloatArray
     """The trained seasonal pattern as deviations around 0, shape (season_length,); [0.0] where there is none."""
 
-    tail: FloatArray
+    end: Tail
     """The end of the training series, shape (m,), as much of it as the model looks at."""
 
     residuals: ResidualQuantiles
@@ -60,6 +63,11 @@ class Theta:
     def min_length(self) -> int:
         """One season; 1 where there is none."""
         return self.pattern.size
+
+    @property
+    def tail(self) -> FloatArray:
+        """The end of the training series, shape (m,)."""
+        return values_of(self.end)
 
     @property
     def look_back(self) -> int:
@@ -142,26 +150,31 @@ class Theta:
         return {
             "smoothing": smoothing,
             "pattern": self.pattern,
-            "tail": self.tail,
-            NAME: self.residuals.offsets,
+            **tail_arrays(self.end),
+            NAME: self.residuals.table,
         }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
         """As `Forecaster.from_arrays`."""
+        return cls.shared(arrays, tail_of(arrays), ResidualQuantiles.from_arrays(arrays))
+
+    @classmethod
+    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> Self:
+        """As `from_arrays`, with the end of the series and the quantiles of errors from elsewhere."""
         alpha, slope, multiplicative = scalars(arrays, "smoothing", 3)
         if not 0.0 < alpha <= 1.0:
             raise ValueError(f"the smoothing parameter is {alpha}")
-        pattern, tail = vector(arrays, "pattern"), vector(arrays, "tail")
-        if tail.size < pattern.size:
-            raise ValueError(f"the tail holds {tail.size} values, a season {pattern.size}")
+        pattern = vector(arrays, "pattern")
+        if end.size < pattern.size:
+            raise ValueError(f"the tail holds {end.size} values, a season {pattern.size}")
         return cls(
             alpha=alpha,
             slope=slope,
             multiplicative=bool(multiplicative),
             pattern=pattern,
-            tail=tail,
-            residuals=ResidualQuantiles.from_arrays(arrays),
+            end=end,
+            residuals=residuals,
         )
 
 

@@ -9,11 +9,14 @@ import numpy as np
 from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.parameters import scalars
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
+from forecast_grpc.models.tails import Tail
+from forecast_grpc.quick import quick
 
 MAX_DECIMALS = 15
 """The most decimals that a float64 of size one holds."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trend:
     """The i-th forecast is `round(last value + slope * i, decimals)`.
@@ -63,13 +66,17 @@ class Trend:
     def arrays(self) -> dict[str, StoredArray]:
         """`line`: slope, base level, decimals; and the quantiles."""
         line = np.array([self.slope, self.base_level, self.decimals])
-        return {"line": line, NAME: self.residuals.offsets}
+        return {"line": line, NAME: self.residuals.table}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
         """As `Forecaster.from_arrays`."""
+        return cls.shared(arrays, np.empty(0), ResidualQuantiles.from_arrays(arrays))
+
+    @classmethod
+    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> Self:  # noqa: ARG003
+        """As `from_arrays`, with the quantiles of errors from elsewhere."""
         slope, base_level, decimals = scalars(arrays, "line", 3)
         if decimals not in range(MAX_DECIMALS + 1):
             raise ValueError(f"cannot round to {decimals} decimals")
-        residuals = ResidualQuantiles.from_arrays(arrays)
         return cls(slope=slope, base_level=base_level, decimals=int(decimals), residuals=residuals)

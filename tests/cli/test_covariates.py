@@ -23,7 +23,7 @@ def promoted(version: int) -> bytes:
     model = Linear(
         weights=np.zeros((3, 2), np.float32),
         intercept=np.zeros(3),
-        tail=np.array([90.0, 90.0]),
+        end=np.array([90.0, 90.0]),
         residuals=ResidualQuantiles(np.zeros((len(LEVELS), 3), np.float32)),
         regression=Regression(effects=np.array([[10.0], [-2.0]]), tail=np.array([[0.0, 0.0], [5.0, 5.0]])),
     )

@@ -46,7 +46,9 @@ def test_a_graph_becomes_the_next_version(run: RunCommand, store: Path, file: Pa
     assert (metadata.min_length, metadata.horizon, metadata.season_length) == (LAGS, 7, 7)
     assert (metadata.frequency, metadata.state_time) == ("P1D", "2026-04-10T00:00:00Z")
     forecast = answer(model, ForecastQuery(sequence=np.empty(0)), max_horizon=10).forecast
-    assert forecast == pytest.approx(linear().weights @ series(100)[-LAGS:] + linear().intercept, rel=1e-9)
+    parameters = linear().arrays()
+    expected = parameters["weights"] @ series(100)[-LAGS:] + parameters["intercept"]
+    assert forecast == pytest.approx(expected, rel=1e-9)
 
 
 def test_covariates_come_from_columns(run: RunCommand, store: Path, tmp_path: Path) -> None:

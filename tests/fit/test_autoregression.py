@@ -7,7 +7,7 @@ from forecast_grpc.domain import FloatArray
 from forecast_grpc.fit import SeriesError
 from forecast_grpc.fit.autoregression import _STRENGTHS, Rows, fit_autoregression, seasonal_priors
 from forecast_grpc.models import SeasonalAr
-from forecast_grpc.models.seasonal_ar import Lags, places
+from forecast_grpc.models.lags import Lags, places
 from tests.models.examples import residuals, series
 
 LAGS = Lags(window=36, season_length=12, recent=4)
@@ -43,7 +43,7 @@ def forecast(weights: FloatArray, window: FloatArray) -> FloatArray:
         lags=LAGS,
         weights=weights.astype(np.float32),
         intercept=np.zeros(HORIZON),
-        tail=window,
+        end=window,
         residuals=residuals(HORIZON),
     )
     return model.forecast(window, HORIZON)

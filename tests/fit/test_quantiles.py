@@ -107,8 +107,8 @@ def test_quantiles_rise_with_the_level() -> None:
 def test_a_random_walk_stands_in_for_what_cannot_be_measured() -> None:
     """Normal, of the size of the changes, growing with the square root of the horizon."""
     offsets = random_walk_quantiles(np.array([0.0, 3.0, 0.0, -3.0]), 4).offsets
-    assert offsets[-1] == pytest.approx(
-        3.0 * NormalDist().inv_cdf(0.975) * np.sqrt(np.arange(1, 5)), rel=1e-6
-    )
+    # Stored in float16.
+    expected = 3.0 * NormalDist().inv_cdf(0.975) * np.sqrt(np.arange(1, 5))
+    assert offsets[-1] == pytest.approx(expected, rel=1e-3)
     assert not random_walk_quantiles(np.array([7.0]), 4).offsets.any()
     assert no_quantiles(4).offsets.shape == (len(LEVELS), 4)

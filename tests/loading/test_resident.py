@@ -17,11 +17,11 @@ from tests.stores import HORIZON, encode, residuals, trend
 COUNT = 500
 FORECASTERS: dict[str, Callable[[], Forecaster]] = {
     "trend": lambda: trend(1.0),
-    "seasonal naive": lambda: SeasonalNaive(tail=np.arange(7.0), residuals=residuals()),
+    "seasonal naive": lambda: SeasonalNaive(end=np.arange(7.0), residuals=residuals()),
     "linear": lambda: Linear(
         weights=np.ones((HORIZON, 200), np.float32),
         intercept=np.zeros(HORIZON),
-        tail=np.arange(200.0),
+        end=np.arange(200.0),
         residuals=residuals(),
     ),
 }

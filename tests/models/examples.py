@@ -19,8 +19,11 @@ from forecast_grpc.models import (
     Theta,
     Trend,
 )
+from forecast_grpc.models.combination import Member
+from forecast_grpc.models.factored import Factored
+from forecast_grpc.models.lags import Lags
 from forecast_grpc.models.residuals import SCORES, ResidualQuantiles
-from forecast_grpc.models.seasonal_ar import Lags
+from forecast_grpc.models.tails import coded
 from forecast_grpc.models.theta import memory
 
 HORIZON = 7
@@ -30,6 +33,11 @@ def residuals(horizon: int = HORIZON, size: float = 2.0) -> ResidualQuantiles:
     """Normal errors whose standard deviation grows from `size` by sqrt(h)."""
     growth = size * np.sqrt(np.arange(1, horizon + 1))
     return ResidualQuantiles(np.outer(SCORES, growth).astype(np.float32))
+
+
+def knots(horizon: int = HORIZON) -> ResidualQuantiles:
+    """The same at a few steps."""
+    return ResidualQuantiles.at_knots(residuals(horizon).offsets)
 
 
 def season(length: int, size: float = 0.3) -> FloatArray:
@@ -49,12 +57,12 @@ def linear(lags: int = 24) -> Linear:
     steps = np.arange(HORIZON)
     weights[steps, lags - 12 + steps] = weights[steps, lags - 24 + steps] = 0.5
     intercept = np.linspace(0.1, 0.7, HORIZON)
-    return Linear(weights=weights, intercept=intercept, tail=series(lags), residuals=residuals())
+    return Linear(weights=weights, intercept=intercept, end=series(lags), residuals=residuals())
 
 
 def graph(lags: int = 24) -> bytes:
     """The weights of `linear` as a graph, without taking the last value off."""
-    model = linear(lags)
+    parameters = linear(lags).arrays()
     nodes = [
         helper.make_node("MatMul", ["window", "weights"], ["product"]),
         helper.make_node("Add", ["product", "intercept"], ["forecast"]),
@@ -62,8 +70,8 @@ def graph(lags: int = 24) -> bytes:
     inputs = [helper.make_tensor_value_info("window", TensorProto.DOUBLE, ["batch", lags])]
     outputs = [helper.make_tensor_value_info("forecast", TensorProto.DOUBLE, ["batch", HORIZON])]
     weights = [
-        numpy_helper.from_array(model.weights.T.astype(np.float64), "weights"),
-        numpy_helper.from_array(model.intercept, "intercept"),
+        numpy_helper.from_array(parameters["weights"].T.astype(np.float64), "weights"),
+        numpy_helper.from_array(parameters["intercept"], "intercept"),
     ]
     return serialised(helper.make_graph(nodes, "linear", inputs, outputs, weights))
 
@@ -115,22 +123,37 @@ def seasonal_ar() -> SeasonalAr:
         lags=lags,
         weights=weights.astype(np.float32),
         intercept=np.linspace(0.1, 0.7, HORIZON),
-        tail=series(24),
+        end=series(24),
         residuals=residuals(),
     )
 
 
-SINGLE: Mapping[str, Forecaster] = {
+def factored(rank: int) -> Factored:
+    """The lags of `seasonal_ar`, and so many directions."""
+    rng = np.random.default_rng(6)
+    lags = Lags(window=24, season_length=12, recent=3)
+    width = 1 + lags.count + rank
+    return Factored(
+        lags=lags,
+        codes=rng.integers(-127, 128, (HORIZON, width), np.int8),
+        unit=rng.uniform(0.1, 0.5, width) / (127.0 * width),
+        directions=rng.integers(-127, 128, (rank, 24), np.int8) if rank else None,
+    )
+
+
+THETA = Theta(
+    alpha=0.3,
+    slope=0.2,
+    multiplicative=True,
+    pattern=season(12),
+    end=series(memory(12)),
+    residuals=residuals(),
+)
+
+MEMBERS: Mapping[str, Member] = {
     "trend": Trend(slope=1.45, base_level=100.0, residuals=residuals()),
-    "seasonal_naive": SeasonalNaive(tail=series(12), residuals=residuals()),
-    "theta": Theta(
-        alpha=0.3,
-        slope=0.2,
-        multiplicative=True,
-        pattern=season(12),
-        tail=series(memory(12)),
-        residuals=residuals(),
-    ),
+    "seasonal_naive": SeasonalNaive(end=series(12), residuals=residuals()),
+    "theta": THETA,
     "ets": Ets(
         alpha=0.3,
         beta=0.05,
@@ -139,11 +162,16 @@ SINGLE: Mapping[str, Forecaster] = {
         level=100.0,
         trend=0.2,
         pattern=season(12, 30.0),
-        tail=series(12),
+        end=series(12),
         residuals=residuals(),
     ),
     "linear": linear(),
     "seasonal_ar": seasonal_ar(),
+}
+"""One of each family that can be combined."""
+
+SINGLE: Mapping[str, Forecaster] = {
+    **MEMBERS,
     "dynamic_theta": DynamicTheta(
         alpha=0.3,
         theta=2.5,
@@ -152,7 +180,7 @@ SINGLE: Mapping[str, Forecaster] = {
         slope=0.2,
         count=120,
         pattern=season(12, 30.0),
-        tail=series(12),
+        end=series(12),
         residuals=residuals(),
     ),
     "onnx": onnx(),
@@ -162,7 +190,7 @@ SINGLE: Mapping[str, Forecaster] = {
 def combination(*families: str) -> Combination:
     """Those of the families that are named, weighing 1, 2, 3 and so on."""
     weights = np.arange(1.0, len(families) + 1.0)
-    members = tuple(SINGLE[family] for family in sorted(families))
+    members = tuple(MEMBERS[family] for family in sorted(families))
     return Combination(members=members, weights=weights / weights.sum(), residuals=residuals())
 
 
@@ -171,3 +199,19 @@ MODELS: Mapping[str, Forecaster] = {
     "combination": combination("seasonal_ar", "seasonal_naive", "theta", "trend"),
 }
 """One model of each family."""
+
+FORMS: Mapping[str, Forecaster] = {
+    **MODELS,
+    "linear of codes": Linear(
+        weights=factored(2), intercept=None, end=coded(series(24)), residuals=residuals()
+    ),
+    "seasonal_ar of codes": SeasonalAr(
+        lags=factored(0).lags,
+        weights=factored(0),
+        intercept=None,
+        end=coded(series(24).round(2)),
+        residuals=knots(),
+    ),
+    "theta of codes": replace(THETA, end=coded(series(memory(12)).round(3)), residuals=knots()),
+}
+"""Those, and what else is stored in another form."""

@@ -7,7 +7,7 @@ import pytest
 
 from forecast_grpc.models import Combination
 from forecast_grpc.models.covariates import Regression
-from tests.models.examples import HORIZON, SINGLE, combination, linear, series
+from tests.models.examples import HORIZON, MEMBERS, SINGLE, combination, linear, series
 
 
 def test_it_is_the_weighted_mean_of_its_members() -> None:
@@ -42,7 +42,7 @@ def test_a_member_with_covariates_is_never_left_out() -> None:
     """The covariates' effects are its alone: a request must bring what it needs."""
     regression = Regression(effects=np.ones((1, 1)), tail=np.empty((1, 0)))
     informed = replace(linear(), regression=regression)
-    model = replace(combination("linear", "trend"), members=(informed, SINGLE["trend"]))
+    model = replace(combination("linear", "trend"), members=(informed, MEMBERS["trend"]))
     assert model.min_length == informed.min_length
 
 

@@ -59,7 +59,7 @@ def test_an_autoregression_with_exogenous_inputs_is_one_of_these() -> None:
     model = Linear(
         weights=np.array([[0.2, 0.6]]),
         intercept=np.array([1.0]),
-        tail=np.zeros(2),
+        end=np.zeros(2),
         residuals=residuals(1),
         anchored=False,
         regression=Regression(effects=2.0 * np.array([response]), tail=np.empty((1, 0))),

@@ -26,7 +26,7 @@ def trained(values: FloatArray) -> DynamicTheta:
         slope=float(slope),
         count=values.size,
         pattern=np.zeros(1),
-        tail=values[-2:].copy(),
+        end=values[-2:].copy(),
         residuals=residuals(),
     )
 

@@ -27,7 +27,7 @@ def ets(**changes: Any) -> Ets:
         "level": 100.0,
         "trend": 0.2,
         "pattern": season(12, 30.0),
-        "tail": series(12),
+        "end": series(12),
     }
     return Ets(**(parameters | changes), residuals=residuals())
 

@@ -10,9 +10,9 @@ from hypothesis.extra.numpy import arrays
 
 from forecast_grpc.domain import FloatArray, Forecaster
 from forecast_grpc.models import FAMILIES
-from tests.models.examples import HORIZON, MODELS, series
+from tests.models.examples import FORMS, HORIZON, MODELS, series
 
-models = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS.keys())
+models = pytest.mark.parametrize("model", FORMS.values(), ids=FORMS.keys())
 LONGEST = 80
 windows = arrays(np.float64, LONGEST, elements=st.floats(-(2.0**100), 2.0**100, width=32))
 

@@ -13,7 +13,7 @@ def test_a_step_is_a_weighted_sum_of_what_the_last_value_leaves() -> None:
     """Two lags, two horizons, by hand: the last value 4 leaves -3 and 0 of the window."""
     weights = np.array([[0.5, 9.0], [-1.0, 9.0]], np.float32)
     intercept = np.array([0.25, 0.0])
-    model = Linear(weights=weights, intercept=intercept, tail=np.zeros(2), residuals=residuals(2))
+    model = Linear(weights=weights, intercept=intercept, end=np.zeros(2), residuals=residuals(2))
     assert model.forecast(np.array([77.0, 1.0, 4.0]), 2).tolist() == [0.5 * -3 + 0.25 + 4, 3.0 + 4]
 
 
@@ -28,7 +28,7 @@ def test_beyond_its_horizon_it_goes_on_from_its_own_forecasts() -> None:
 def test_the_product_is_taken_in_float64() -> None:
     """Differences far beyond float32 are forecast: only the weights are rounded to it."""
     model = Linear(
-        weights=np.ones((1, 2), np.float32), intercept=np.zeros(1), tail=np.zeros(2), residuals=residuals(1)
+        weights=np.ones((1, 2), np.float32), intercept=np.zeros(1), end=np.zeros(2), residuals=residuals(1)
     )
     assert model.forecast(np.array([1e200, 0.0]), 1).tolist() == [1e200]
 
@@ -38,7 +38,7 @@ def test_a_plain_regression_takes_the_window_as_it_is() -> None:
     model = Linear(
         weights=np.array([[0.5, 0.25]]),
         intercept=np.array([1.0]),
-        tail=np.array([2.0, 4.0]),
+        end=np.array([2.0, 4.0]),
         residuals=residuals(1),
         anchored=False,
     )
@@ -50,9 +50,9 @@ def test_weights_keep_the_precision_that_they_came_with() -> None:
     """Float64 weights stay float64 through an artefact, float32 ones float32."""
     exact = np.full((HORIZON, 24), 0.1)
     for weights in (exact, exact.astype(np.float32)):
-        again = Linear.from_arrays(replace(linear(), weights=weights).arrays())
-        assert again.weights.dtype == weights.dtype
-        assert again.weights.tolist() == weights.tolist()
+        again = Linear.from_arrays(replace(linear(), weights=weights).arrays()).arrays()["weights"]
+        assert again.dtype == weights.dtype
+        assert again.tolist() == weights.tolist()
 
 
 def test_a_bounded_model_says_so() -> None:

@@ -71,9 +71,9 @@ def loaded(data: bytes) -> Onnx:
 
 def test_a_graph_of_doubles_gives_what_numpy_gives() -> None:
     """The whole product is taken in float64."""
-    weights = linear(LAGS)
+    parameters = linear(LAGS).arrays()
     window = series(50)
-    expected = weights.weights @ window[-LAGS:] + weights.intercept
+    expected = parameters["weights"] @ window[-LAGS:] + parameters["intercept"]
     assert loaded(graph()).forecast(window, 7) == pytest.approx(expected, rel=1e-12)
 
 

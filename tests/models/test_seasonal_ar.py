@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from forecast_grpc.models import SeasonalAr
-from forecast_grpc.models.seasonal_ar import Lags, places
+from forecast_grpc.models.lags import Lags, places
 from tests.models.examples import HORIZON, residuals, seasonal_ar, series
 
 
@@ -30,7 +30,7 @@ def test_a_step_is_a_weighted_sum_of_its_lags() -> None:
         lags=Lags(window=3, season_length=1, recent=2),
         weights=np.array([[0.5, 1.0], [2.0, 0.0]], np.float32),
         intercept=np.array([0.25, 0.0]),
-        tail=np.zeros(3),
+        end=np.zeros(3),
         residuals=residuals(2),
     )
     assert model.forecast(np.array([77.0, 1.0, 3.0, 4.0]), 2).tolist() == [

@@ -32,7 +32,7 @@ def theta(
         slope=slope,
         multiplicative=multiplicative,
         pattern=pattern,
-        tail=np.ones(memory(pattern.size)),
+        end=np.ones(memory(pattern.size)),
         residuals=residuals(),
     )
 

@@ -1,0 +1,79 @@
+"""A direct regression over a window in few bytes: some lags of each step, some directions that all steps share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecast_grpc.domain import FloatArray, StoredArray
+from forecast_grpc.models.lags import Lags, known_lags, places
+from forecast_grpc.models.parameters import scalars, stored, vector
+from forecast_grpc.quick import quick
+
+_CODES, _UNIT, _LAGS = "weights", "weights_unit", "lags"
+
+
+@quick
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Factored:
+    """What H steps take from a window x of L values, by small integers.
+
+        intercept + sum over k of lagged[:, k] * x[places[:, k]] + along @ (directions @ x)
+
+    Intercept, `lagged` and `along` are columns of codes, each times its unit.
+    """
+
+    lags: Lags
+    """Which of the L values each step has weights of its own for: K of them."""
+
+    codes: NDArray[np.int8]
+    """Shape (H, 1 + K + r): those of the intercept, of the K lags, of the r directions."""
+
+    unit: FloatArray
+    """What a code of each column counts, shape (1 + K + r,)."""
+
+    directions: NDArray[np.int8] | None = None
+    """Codes of shape (r, L); None where r = 0."""
+
+    @property
+    def horizon(self) -> int:
+        """H."""
+        return len(self.codes)
+
+    def of(self, windows: FloatArray) -> FloatArray:
+        """From windows of shape (..., L) to shape (..., H), in float64."""
+        first = 1 + self.lags.count
+        lagged = windows[..., places(self.lags, len(self.codes))] * self.unit[1:first]
+        sums: FloatArray = (self.codes[:, 1:first] * lagged).sum(axis=-1) + self.codes[:, 0] * self.unit[0]
+        if self.directions is not None:
+            along = (windows @ self.directions.T) * self.unit[first:]
+            sums += along @ self.codes[:, first:].T
+        return sums
+
+    def arrays(self) -> dict[str, StoredArray]:
+        """`weights` (those of the directions, then the others), `weights_unit`, `lags` (season length, recent)."""
+        lags = np.array([self.lags.season_length, self.lags.recent], np.float64)
+        codes = self.codes.ravel()
+        if self.directions is not None:
+            codes = np.concatenate([self.directions.ravel(), codes])
+        return {_CODES: codes, _UNIT: self.unit, _LAGS: lags}
+
+    @staticmethod
+    def among(arrays: Mapping[str, StoredArray]) -> bool:
+        """Whether these arrays hold one: weights of a byte each."""
+        weights = arrays.get(_CODES)
+        return weights is not None and weights.dtype == np.int8
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, StoredArray], window: int) -> Self:
+        """The regression over a window. Raises ValueError where an array is missing or does not fit the others."""
+        lags = known_lags(window, *scalars(arrays, _LAGS, 2))
+        codes, unit, directions = stored(arrays, _CODES, 1), vector(arrays, _UNIT), None
+        rank = unit.size - lags.count - 1
+        if rank < 0 or codes.size <= rank * window or (codes.size - rank * window) % unit.size:
+            raise ValueError(f"{codes.size} {_CODES} and {unit.size} units do not fit the {_LAGS} {lags}")
+        if rank:
+            directions, codes = codes[: rank * window].reshape(rank, window), codes[rank * window :]
+        return cls(lags=lags, codes=codes.reshape(-1, unit.size), unit=unit, directions=directions)
