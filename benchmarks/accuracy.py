@@ -120,15 +120,9 @@ def measure_all(tasks: Sequence[Task], families: Sequence[str], processes: int) 
         name: [Result(smape=smape(task, method(task)), mase=mase(task, method(task))) for task in tasks]
         for name, method in _REFERENCES.items()
     }
-    # Before numpy is loaded: threads of several OpenBLAS on the same cores wait for each other.
-    environment = ("OPENBLAS_NUM_THREADS", "1")
-    context = get_context("spawn")
-    with (
-        ProcessPoolExecutor(
-            processes, mp_context=context, initializer=os.putenv, initargs=environment
-        ) as pool,
-        progress() as bar,
-    ):
+    # For the new processes, before they load numpy: threads of several OpenBLAS on the same cores wait for others.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool, progress() as bar:
         for family in families:
             found = pool.map(partial(measure, family), tasks, chunksize=4)
             made = bar.track(found, total=len(tasks), description=family)

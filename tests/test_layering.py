@@ -11,7 +11,18 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "forecast_grpc"
 
-VALUES = {"__version__", "call", "domain", "errors", "finite", "names", "quick", "records", "timeline", "usage"}
+VALUES = {
+    "__version__",
+    "call",
+    "domain",
+    "errors",
+    "finite",
+    "names",
+    "quick",
+    "records",
+    "timeline",
+    "usage",
+}
 CORE = VALUES | {
     "artefact",
     "config",

@@ -19,7 +19,7 @@ def standard(service: RunningService) -> RunningService:
     bounded = Linear(
         weights=np.full((HORIZON, 4), 0.25, np.float32),
         intercept=np.zeros(HORIZON),
-        tail=np.arange(4.0),
+        end=np.arange(4.0),
         residuals=residuals(),
         max_horizon=HORIZON,
     )
