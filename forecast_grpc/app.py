@@ -13,10 +13,12 @@ from ray.serve.schema import LoggingConfig
 
 from forecast_grpc import artefact, machine
 from forecast_grpc.administration import Administration
+from forecast_grpc.bulk import BulkEngine
 from forecast_grpc.config import Settings
 from forecast_grpc.domain import RequestLimits
 from forecast_grpc.engine import Engine
 from forecast_grpc.fleet import LocalModels, RayFleet
+from forecast_grpc.items import BulkLimits
 from forecast_grpc.loading import AccessLog, Handover, HotSet, LoadLimits, ModelCache, ModelLoader
 from forecast_grpc.loading.ray_notes import RayNotes
 from forecast_grpc.models.graphs import SESSIONS
@@ -82,6 +84,12 @@ def compose(settings: Settings, replica: str, get_model: GetModel) -> Parts:
     engine = Engine(replica=replica, limits=_request_limits(settings), hot=hot, telemetry=telemetry)
     return Parts(
         engine=engine,
+        bulk=BulkEngine(
+            engine=engine,
+            limits=_bulk_limits(settings),
+            limit_s=settings.request_timeout_s,
+            max_loads=settings.max_concurrent_loads,
+        ),
         models=Administration(
             mode=settings.model_service,
             registry=Registry(store, decode),
@@ -166,6 +174,15 @@ def _usage(
             memory_bytes=machine.memory_bytes(),
         ),
         max_top=max_top,
+    )
+
+
+def _bulk_limits(settings: Settings) -> BulkLimits:
+    return BulkLimits(
+        item=_request_limits(settings),
+        max_batch_items=settings.max_batch_items,
+        max_batch_values=settings.max_batch_values,
+        max_stream_items=settings.max_stream_items,
     )
 
 

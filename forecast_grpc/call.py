@@ -16,4 +16,12 @@ class Call:
     """What the caller gets as `request_id`."""
 
     tier: CacheTier | None = None
-    """Where the model was; None as long as none was reached."""
+    """Where the model was; of several, the one that was furthest away; None as long as none was reached."""
+
+    def reached(self, tier: CacheTier) -> None:
+        """Notes where a model was."""
+        if self.tier is None or _DISTANCE[tier] > _DISTANCE[self.tier]:
+            self.tier = tier
+
+
+_DISTANCE = {tier: distance for distance, tier in enumerate(CacheTier)}

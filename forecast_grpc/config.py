@@ -122,6 +122,16 @@ class Settings(BaseSettings):
     max_covariate_values: int = Field(default=50_000, ge=0)
     """Values that all covariates of one request may hold together."""
 
+    max_batch_items: int = Field(default=10_000, ge=1)
+    """Items that one batch may hold."""
+
+    max_batch_values: int = Field(default=5_000_000, ge=1)
+    """Observations and values of covariates that all items of one batch may hold together, and values that all its
+    forecasts may. A stream reads on only while it holds fewer."""
+
+    max_stream_items: int = Field(default=1_000, ge=1)
+    """Items that one message of a stream may hold, and items of a stream that may wait for their results."""
+
     allow_pickles: bool = False
     """Whether pickled models are loaded. Each runs whatever code its author put into it: see docs/security.md."""
 

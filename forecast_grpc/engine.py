@@ -74,15 +74,16 @@ class Engine:
         require_customer_id(customer_id)
         query = decode()
         acquired = await self.hot.acquire(customer_id, query.model_version)
-        call.tier = acquired.tier
+        call.reached(acquired.tier)
         hit = acquired.tier is not CacheTier.COLD
         self.accesses.record(customer_id, acquired.model.nbytes, hit=hit)
-        result = await self._forecast(acquired.model, query)
+        result = await self.forecast_with(acquired.model, query)
         return Answer(
             customer_id=customer_id, result=result, metadata=acquired.model.metadata, tier=acquired.tier
         )
 
-    async def _forecast(self, model: ServedModel, query: ForecastQuery) -> ForecastResult:
+    async def forecast_with(self, model: ServedModel, query: ForecastQuery) -> ForecastResult:
+        """What the model answers. Raises as `answer` does, and whatever somebody else's code raises."""
         if not isinstance(model.forecaster, Pickled):
             return answer(model, query, max_horizon=self.limits.max_horizon)
         # Somebody else's code takes as long as it likes, and the other requests are not to wait for it.

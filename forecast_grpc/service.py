@@ -19,6 +19,8 @@ from ray.serve.grpc_util import RayServegRPCContext
 
 from forecast_grpc import http, wire
 from forecast_grpc.administration import Administration
+from forecast_grpc.bulk import BulkEngine
+from forecast_grpc.bulk_service import BulkService
 from forecast_grpc.config import Settings
 from forecast_grpc.engine import Engine
 from forecast_grpc.errors import ForecastError
@@ -35,6 +37,9 @@ class Parts:
 
     engine: Engine
     """Answers requests for forecasts."""
+
+    bulk: BulkEngine
+    """Answers batches and streams of them."""
 
     models: Administration
     """Answers requests for models."""
@@ -75,7 +80,7 @@ class _Doors:
         return http.build_app(self.engine, self.models)
 
 
-class ForecastingService(_Doors, ModelService):
+class ForecastingService(_Doors, BulkService, ModelService):
     """One replica: forecasts for every customer that is routed to it, and the model service."""
 
     async def __init__(self, settings: Settings, compose: Compose) -> None:  # type: ignore[misc]  # Ray awaits it
@@ -88,7 +93,8 @@ class ForecastingService(_Doors, ModelService):
 
         replica = serve.get_replica_context().replica_id.unique_id
         parts = compose(settings, replica, get_model)
-        self.engine, self.models, self.local = parts.engine, parts.models, parts.local
+        self.engine, self.bulk = parts.engine, parts.bulk
+        self.models, self.local = parts.models, parts.local
         self._flushing = asyncio.create_task(self.engine.telemetry.run())
         await self.engine.prewarm(settings.pinned + settings.prewarm)
         if settings.handover_timeout_s:

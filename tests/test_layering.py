@@ -17,6 +17,7 @@ VALUES = {
     "domain",
     "errors",
     "finite",
+    "items",
     "names",
     "quick",
     "records",
@@ -40,7 +41,9 @@ CORE = VALUES | {
     "trust",
 }
 MODELS = {"administration", "fleet", "registry"}
-EVERYTHING = CORE | MODELS | {"demo", "engine", "fit", "http", "machine", "routing", "service", "v1", "wire"}
+EVERYTHING = (
+    CORE | MODELS | {"bulk", "demo", "engine", "fit", "http", "machine", "routing", "service", "v1", "wire"}
+)
 
 MAY_IMPORT: dict[str, set[str]] = {
     # The package itself offers what data scientists call, and imports it only when they do.
@@ -58,6 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Values that are made of those.
     "call": {"domain"},
     "finite": {"domain"},
+    "items": {"domain", "errors"},
     "records": {"domain", "errors"},
     # The core: it knows no protocol.
     "customer": VALUES,
@@ -85,13 +89,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wire": VALUES | {"customer", "v1"},
     "routing": VALUES | {"config"},
     "engine": CORE | {"outcome", "wire"},
+    "bulk": CORE | {"engine", "outcome"},
     "web": VALUES | {"wire"},
     "openapi": VALUES | {"wire"},
     "model_http": VALUES | {"administration", "openapi", "v1", "web", "wire"},
     "http": CORE | {"administration", "engine", "model_http", "openapi", "web", "wire"},
     "rpc": VALUES | {"engine", "wire"},
+    "bulk_service": VALUES | {"bulk", "rpc", "v1", "wire"},
     "model_service": VALUES | MODELS | {"rpc", "v1", "wire"},
-    "service": CORE | MODELS | {"engine", "http", "model_service", "routing", "rpc", "v1", "wire"},
+    "service": CORE
+    | MODELS
+    | {"bulk", "bulk_service", "engine", "http", "model_service", "routing", "rpc", "v1", "wire"},
     # The roots: app puts the rest together, and only the commands, which start it, know app.
     "app": EVERYTHING,
     "cli": EVERYTHING | {"app", "convert"},
@@ -106,6 +114,7 @@ MAY_USE: dict[str, set[str]] = {
     "starlette": {"http", "service"},
     "ray": {
         "app",
+        "bulk_service",
         "cli",
         "fit",
         "fleet",

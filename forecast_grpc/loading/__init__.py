@@ -5,13 +5,14 @@ from forecast_grpc.loading.cache import ModelCache
 from forecast_grpc.loading.collector import put_aside
 from forecast_grpc.loading.frequent import FrequentCustomers
 from forecast_grpc.loading.handover import Handover
-from forecast_grpc.loading.hot import HotModel, HotSet
+from forecast_grpc.loading.hot import Acquired, HotModel, HotSet
 from forecast_grpc.loading.limits import LoadLimits
 from forecast_grpc.loading.loader import ModelLoader
 from forecast_grpc.loading.rings import ModelSlot
 
 __all__ = [
     "AccessLog",
+    "Acquired",
     "FrequentCustomers",
     "Handover",
     "HotModel",

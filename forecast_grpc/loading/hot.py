@@ -127,6 +127,23 @@ class HotSet:
                 await asyncio.shield(self._touch(slot))
         return Acquired(model=slot.model, tier=tier)
 
+    def held(self, customer_id: str, version: int | None = None) -> Acquired | None:
+        """The model if it is in memory, without a place among the hot ones.
+
+        For calls that ask many customers: such a sweep is not to push out those who ask all the time.
+        """
+        slot = self._loader.lookup(customer_id, version)
+        if slot is None:
+            return None
+        self._telemetry.cache_request(slot.tier)
+        return Acquired(model=slot.model, tier=slot.tier)
+
+    async def fetch(self, customer_id: str, version: int | None = None) -> Acquired:
+        """The model from the store, without a place among the hot ones. Raises as `ModelLoader.load` does."""
+        self._telemetry.cache_request(CacheTier.COLD)
+        slot = await self._loader.load(customer_id, version)
+        return Acquired(model=slot.model, tier=CacheTier.COLD)
+
     def admit(self, customer_id: str) -> HotModel:
         """The body of the `@serve.multiplexed` loader: the lease on the customer's model, loaded by now."""
         (slot,) = _arriving.get()

@@ -10,6 +10,7 @@ import numpy as np
 from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.ets import Ets
 from forecast_grpc.models.linear import Linear
+from forecast_grpc.models.many import one_by_one
 from forecast_grpc.models.parameters import scalars
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.seasonal_ar import SeasonalAr
@@ -99,6 +100,16 @@ class Combination:
         if len(answering) < len(self.members):
             path /= sum(weight for weight, _ in answering)
         return path
+
+    def forecasts(self, windows: FloatArray, horizon: int) -> FloatArray:
+        """`forecast`, without covariates, of many windows of one length, one a row: shape (k, horizon)."""
+        paths = np.zeros((len(windows), horizon))
+        answering = [pair for pair in self._weighed() if pair[1].min_length <= windows.shape[1]]
+        for weight, member in answering:
+            paths += weight * one_by_one(member)(windows, horizon)
+        if len(answering) < len(self.members):
+            paths /= sum(weight for weight, _ in answering)
+        return paths
 
     def _weighed(self) -> Iterator[tuple[float, Member]]:
         return zip(self.weights.tolist(), self.members, strict=True)

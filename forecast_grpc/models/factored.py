@@ -1,14 +1,15 @@
 """A direct regression over a window in few bytes: some lags of each step, some directions that all steps share."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.lags import Lags, known_lags, places
+from forecast_grpc.models.many import products
 from forecast_grpc.models.parameters import scalars, stored, vector
 from forecast_grpc.quick import quick
 
@@ -40,16 +41,22 @@ class Factored:
     @property
     def horizon(self) -> int:
         """H."""
-        return len(self.codes)
+        return int(self.codes.shape[-2])
+
+    @property
+    def form(self) -> Hashable:
+        """What regressions have in common that `stacked_weights` takes together."""
+        return self.lags, self.codes.shape
 
     def of(self, windows: FloatArray) -> FloatArray:
         """From windows of shape (..., L) to shape (..., H), in float64."""
         first = 1 + self.lags.count
-        lagged = windows[..., places(self.lags, len(self.codes))] * self.unit[1:first]
-        sums: FloatArray = (self.codes[:, 1:first] * lagged).sum(axis=-1) + self.codes[:, 0] * self.unit[0]
+        lagged = windows[..., places(self.lags, self.horizon)] * self.unit[..., np.newaxis, 1:first]
+        sums: FloatArray = (self.codes[..., 1:first] * lagged).sum(axis=-1)
+        sums += self.codes[..., 0] * self.unit[..., :1]
         if self.directions is not None:
-            along = (windows @ self.directions.T) * self.unit[first:]
-            sums += along @ self.codes[:, first:].T
+            along = products(self.directions, windows) * self.unit[..., first:]
+            sums += products(self.codes[..., first:], along)
         return sums
 
     def arrays(self) -> dict[str, StoredArray]:
@@ -77,3 +84,27 @@ class Factored:
         if rank:
             directions, codes = codes[: rank * window].reshape(rank, window), codes[rank * window :]
         return cls(lags=lags, codes=codes.reshape(-1, unit.size), unit=unit, directions=directions)
+
+
+class _Regression(Protocol):
+    @property
+    def intercept(self) -> FloatArray | None: ...
+
+
+def stacked_weights(weights: Sequence[Any]) -> Any:  # noqa: ANN401 - of the same type
+    """The weights of many models of one form as those of one whose arrays have the models as their first axis."""
+    first = weights[0]
+    if not isinstance(first, Factored):
+        return np.array(weights)
+    directions = None
+    if first.directions is not None:
+        directions = np.array([each.directions for each in weights])
+    codes, unit = np.array([each.codes for each in weights]), np.array([each.unit for each in weights])
+    return replace(first, codes=codes, unit=unit, directions=directions)
+
+
+def stacked_intercepts(models: Sequence[_Regression]) -> FloatArray | None:
+    """The intercepts of many models, shape (len(models), H); None where they are among the factored weights."""
+    if models[0].intercept is None:
+        return None
+    return np.array([model.intercept for model in models])

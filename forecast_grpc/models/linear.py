@@ -1,7 +1,7 @@
 """Direct multi-horizon linear regression on a window: one matrix, one product."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.covariates import Regression
-from forecast_grpc.models.factored import Factored
+from forecast_grpc.models.factored import Factored, stacked_intercepts, stacked_weights
+from forecast_grpc.models.many import Forecasts, products
 from forecast_grpc.models.parameters import bounded_horizon, horizon_bound, scalars, stored, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
@@ -83,25 +84,39 @@ class Linear:
             return self.regression.around(self._path, window, horizon, covariates)
         return self._path(window, horizon)
 
-    def _path(self, window: FloatArray, horizon: int) -> FloatArray:
-        lags, path = self.end.size, window[-self.end.size :]
-        while path.size < lags + horizon:
-            path = np.concatenate([path, self._block(path[-lags:])])
-        return path[lags : lags + horizon]
+    def forecasts(self, windows: FloatArray, horizon: int) -> FloatArray:
+        """`forecast`, without covariates, of many windows of one length, one a row: shape (k, horizon)."""
+        return self._path(windows, horizon)
+
+    @property
+    def form(self) -> Hashable:
+        """What models have in common that `stacked` takes together."""
+        weights = self.weights
+        return self.anchored, weights.form if isinstance(weights, Factored) else weights.shape
+
+    @staticmethod
+    def stacked(models: Sequence["Linear"]) -> Forecasts:
+        """`forecast` of each model for a window of its own, of as many models of one form, without covariates."""
+        weights = stacked_weights([model.weights for model in models])
+        return replace(models[0], weights=weights, intercept=stacked_intercepts(models)).forecasts
+
+    def _path(self, windows: FloatArray, horizon: int) -> FloatArray:
+        """From windows of shape (..., n) to forecasts of shape (..., horizon)."""
+        lags, path = self.end.size, windows[..., -self.end.size :]
+        while path.shape[-1] < lags + horizon:
+            path = np.concatenate([path, self._block(path[..., -lags:])], axis=-1)
+        return path[..., lags : lags + horizon]
 
     def _block(self, lagged: FloatArray) -> FloatArray:
-        # Always all rows: BLAS may sum another number of rows in another order, and then the first steps of a
-        # forecast would depend on its length.
-        last: float = lagged[-1] if self.anchored else 0.0
+        # Always all rows of weights and one window at a time, however many there are (`products`): BLAS may sum
+        # other numbers of either in another order; a forecast would depend on its length and its company.
+        last = lagged[..., -1:] if self.anchored else np.zeros(1)
         if isinstance(self.weights, Factored):
-            factored: FloatArray = self.weights.of(lagged - last) + last
-            return factored
+            return self.weights.of(lagged - last) + last
         assert self.intercept is not None  # noqa: S101 - only factored weights hold one
         if not self.anchored:
-            plain: FloatArray = self.weights @ lagged + self.intercept
-            return plain
-        change: FloatArray = self.weights @ (lagged - last)
-        return change + (self.intercept + last)
+            return products(self.weights, lagged) + self.intercept
+        return products(self.weights, lagged - last) + (self.intercept + last)
 
     def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
         """As `ResidualQuantiles.at`."""

@@ -1,15 +1,16 @@
 """Direct multi-horizon autoregression on the few lags that matter where there is a season."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray, StoredArray
-from forecast_grpc.models.factored import Factored
+from forecast_grpc.models.factored import Factored, stacked_intercepts, stacked_weights
 from forecast_grpc.models.lags import Lags, known_lags, places
+from forecast_grpc.models.many import Forecasts
 from forecast_grpc.models.parameters import bounded_horizon, horizon_bound, scalars, stored, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
@@ -76,8 +77,20 @@ class SeasonalAr:
         return self._path(window[-self.lags.window :], horizon)
 
     def forecasts(self, windows: FloatArray, horizon: int) -> FloatArray:
-        """The forecasts of windows, one a row, of `look_back` values: shape (len(windows), horizon)."""
-        return self._path(windows, horizon)
+        """`forecast` of many windows of one length, one a row: shape (len(windows), horizon)."""
+        return self._path(windows[:, -self.lags.window :], horizon)
+
+    @property
+    def form(self) -> Hashable:
+        """What models have in common that `stacked` takes together."""
+        weights = self.weights
+        return self.lags, weights.form if isinstance(weights, Factored) else weights.shape
+
+    @staticmethod
+    def stacked(models: Sequence["SeasonalAr"]) -> Forecasts:
+        """`forecast` of each model for a window of its own, of as many models of one form."""
+        weights = stacked_weights([model.weights for model in models])
+        return replace(models[0], weights=weights, intercept=stacked_intercepts(models)).forecasts
 
     def _path(self, windows: FloatArray, horizon: int) -> FloatArray:
         """From windows of shape (..., L) to forecasts of shape (..., horizon)."""
@@ -95,7 +108,7 @@ class SeasonalAr:
         if isinstance(self.weights, Factored):
             return self.weights.of(lagged)
         assert self.intercept is not None  # noqa: S101 - only codes hold one
-        index = places(self.lags, len(self.weights))
+        index = places(self.lags, self.weights.shape[-2])
         changes: FloatArray = (self.weights * lagged[..., index]).sum(axis=-1) + self.intercept
         return changes
 

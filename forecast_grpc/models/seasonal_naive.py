@@ -1,12 +1,13 @@
 """The last season again: the benchmark that every other family has to beat."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
 from forecast_grpc.domain import FloatArray, StoredArray
+from forecast_grpc.models.many import Forecasts
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
 from forecast_grpc.quick import quick
@@ -49,8 +50,22 @@ class SeasonalNaive:
         covariates: FloatArray | None = None,  # noqa: ARG002
     ) -> FloatArray:
         """The window's last season repeated, shape (horizon,)."""
+        return self.forecasts(window, horizon)
+
+    def forecasts(self, windows: FloatArray, horizon: int) -> FloatArray:
+        """`forecast` of many windows of one length, one a row: shape (len(windows), horizon)."""
         season_length = self.end.size
-        return window[-season_length:][np.arange(horizon) % season_length]
+        return windows[..., -season_length:][..., np.arange(horizon) % season_length]
+
+    @property
+    def form(self) -> int:
+        """What models have in common that `stacked` takes together."""
+        return self.end.size
+
+    @staticmethod
+    def stacked(models: Sequence["SeasonalNaive"]) -> Forecasts:
+        """`forecast` of each model for a window of its own, of as many models of one form."""
+        return models[0].forecasts
 
     def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
         """As `ResidualQuantiles.at`."""

@@ -1,12 +1,15 @@
 """The Theta method: simple exponential smoothing with half of the long-run slope."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import repeat
 from typing import ClassVar, Self
 
 import numpy as np
 
 from forecast_grpc.domain import FloatArray, StoredArray
+from forecast_grpc.models.many import Forecasts
 from forecast_grpc.models.parameters import scalars, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
@@ -96,49 +99,30 @@ class Theta:
         return self._line((rows - pattern).ravel(), horizon) + ahead
 
     def forecasts(self, windows: FloatArray, horizon: int) -> FloatArray:
-        """`forecast` of many windows of one length, one a row, to rounding: shape (len(windows), horizon)."""
-        season_length = self.pattern.size
-        seasons = min(windows.shape[1], memory(season_length)) // season_length
-        windows = windows[:, -seasons * season_length :]
-        if season_length == 1:
-            return self._line(windows, horizon)
-        rows = windows.reshape(-1, seasons, season_length)
-        patterns = self._patterns_after(rows[:, -SEASONS:])
-        repeated, ahead = patterns[:, None], patterns[:, np.arange(horizon) % season_length]
-        if self.multiplicative:
-            return self._line((rows / repeated).reshape(windows.shape), horizon) * ahead
-        return self._line((rows - repeated).reshape(windows.shape), horizon) + ahead
+        """`forecast` of many windows of one length, one a row: shape (len(windows), horizon)."""
+        return _forecasts(windows, horizon, [self])
+
+    @property
+    def form(self) -> tuple[bool, int]:
+        """What models have in common that `stacked` takes together."""
+        return self.multiplicative, self.pattern.size
+
+    @staticmethod
+    def stacked(models: Sequence["Theta"]) -> Forecasts:
+        """`forecast` of each model for a window of its own, of as many models of one form."""
+        return partial(_forecasts, models=models)
 
     def _line(self, adjusted: FloatArray, horizon: int) -> FloatArray:
-        """The forecast of what has no season: shape (horizon,), or (k, horizon) of `adjusted` of shape (k, n)."""
-        ages = np.arange(adjusted.shape[-1] - 1, -1, -1.0)
-        weights = (1.0 - self.alpha) ** ages
-        weights /= weights.sum()
-        # A smoothed line lags behind by the mean age of what it averages; the slope makes half of that good.
-        lag = weights.dot(ages)
-        steps = np.arange(1.0 + lag, horizon + 0.5 + lag)
-        level = adjusted.dot(weights)
-        line: FloatArray = level[..., None] + 0.5 * self.slope * steps
-        return line
+        """The forecast of what has no season, shape (horizon,)."""
+        weights, lag = smoothing(self.alpha, adjusted.size)
+        return _line(np.vecdot(adjusted, weights), lag, self.slope, horizon)
 
     def _pattern_after(self, rows: FloatArray) -> FloatArray:
         """The pattern after these seasons, one a row: as addends, or as factors."""
         own = seasonal_profile(rows, self.slope, self.multiplicative)
         shift = best_shift(self.pattern, own)
         trained = np.concatenate([self.pattern[shift:], self.pattern[:shift]])
-        return self._mixed(trained, own, len(rows))
-
-    def _patterns_after(self, rows: FloatArray) -> FloatArray:
-        """The same after the seasons of many windows, `rows` of shape (k, seasons, season_length)."""
-        own = seasonal_profile(rows, self.slope, self.multiplicative)
-        places = np.arange(self.pattern.size)
-        turned = self.pattern[(places[:, None] + places) % self.pattern.size]
-        shifts = np.matmul(own, turned.T).argmax(axis=1)
-        return self._mixed(turned[shifts], own, rows.shape[1])
-
-    def _mixed(self, trained: FloatArray, own: FloatArray, seasons: int) -> FloatArray:
-        mixed = trained + (own - trained) * (seasons / (seasons + SEASONS))
-        return np.maximum(1.0 + mixed, _SMALLEST_FACTOR) if self.multiplicative else mixed
+        return _mixed(trained, own, len(rows), self.multiplicative)
 
     def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
         """As `ResidualQuantiles.at`."""
@@ -178,6 +162,68 @@ class Theta:
         )
 
 
+def _forecasts(windows: FloatArray, horizon: int, models: Sequence[Theta]) -> FloatArray:
+    """Each step of `Theta.forecast` for all rows: of one model, or of one model each."""
+    multiplicative, season_length = models[0].form
+    seasons = min(windows.shape[1], memory(season_length)) // season_length
+    windows = windows[:, -seasons * season_length :]
+    if season_length == 1:
+        return _lines(windows, horizon, models)
+    rows = windows.reshape(-1, seasons, season_length)
+    patterns = _patterns_after(rows[:, -SEASONS:], models)
+    repeated, ahead = patterns[:, None], patterns[:, np.arange(horizon) % season_length]
+    if multiplicative:
+        return _lines((rows / repeated).reshape(windows.shape), horizon, models) * ahead
+    return _lines((rows - repeated).reshape(windows.shape), horizon, models) + ahead
+
+
+def _lines(adjusted: FloatArray, horizon: int, models: Sequence[Theta]) -> FloatArray:
+    """The forecasts of what has no season, shape (k, horizon), for `adjusted` of shape (k, n)."""
+    smoothed = [smoothing(model.alpha, adjusted.shape[1]) for model in models]
+    weights = np.array([weights for weights, _ in smoothed])
+    lags = np.array([lag for _, lag in smoothed])
+    slopes = np.array([model.slope for model in models])
+    return _line(np.vecdot(adjusted, weights)[:, None], lags[:, None], slopes[:, None], horizon)
+
+
+def _line(level: FloatArray, lag: FloatArray | float, slope: FloatArray | float, horizon: int) -> FloatArray:
+    """From the level on, with half of the slope: shape (..., horizon)."""
+    line: FloatArray = level + 0.5 * slope * (lag + np.arange(1.0, horizon + 1.0))
+    return line
+
+
+def _patterns_after(rows: FloatArray, models: Sequence[Theta]) -> FloatArray:
+    """The patterns after the seasons of many windows, `rows` of shape (k, seasons, season_length)."""
+    multiplicative, season_length = models[0].form
+    slopes = np.array([model.slope for model in models])
+    own = seasonal_profile(rows, slopes[:, None, None], multiplicative)
+    pairs = zip(models if len(models) > 1 else repeat(models[0]), own, strict=False)
+    shifts = np.array([best_shift(model.pattern, each) for model, each in pairs])
+    places = (shifts[:, None] + np.arange(season_length)) % season_length
+    if len(models) == 1:
+        trained = models[0].pattern[places]
+    else:
+        trained = np.take_along_axis(np.array([model.pattern for model in models]), places, axis=1)
+    return _mixed(trained, own, rows.shape[1], multiplicative)
+
+
+def _mixed(trained: FloatArray, own: FloatArray, seasons: int, multiplicative: bool) -> FloatArray:
+    """The trained pattern and that of so many seasons of a window."""
+    mixed = trained + (own - trained) * (seasons / (seasons + SEASONS))
+    return np.maximum(1.0 + mixed, _SMALLEST_FACTOR) if multiplicative else mixed
+
+
+@lru_cache(maxsize=4_096)
+def smoothing(alpha: float, count: int) -> tuple[FloatArray, float]:
+    """What each of `count` values weighs in the level, shape (count,), read-only; and their mean age, in steps."""
+    ages = np.arange(count - 1, -1, -1.0)
+    weights = (1.0 - alpha) ** ages
+    weights /= weights.sum()
+    weights.flags.writeable = False
+    # A smoothed line lags behind by the mean age of what it averages; the slope makes half of that good.
+    return weights, float(weights.dot(ages))
+
+
 def best_shift(trained: FloatArray, own: FloatArray) -> int:
     """How many steps to turn a pattern back until it fits another best; both of shape (season_length,)."""
     if trained.size <= _SHORT_SEASON:
@@ -192,7 +238,7 @@ def memory(season_length: int) -> int:
     return max(SEASONS, -(-MEMORY // season_length)) * season_length
 
 
-def seasonal_profile(rows: FloatArray, slope: float, multiplicative: bool) -> FloatArray:
+def seasonal_profile(rows: FloatArray, slope: FloatArray | float, multiplicative: bool) -> FloatArray:
     """The mean deviation from its season's level of each place in the season, shape (season_length,).
 
     `rows` holds a season each, shape (k, season_length); deviations are relative to the mean size of their

@@ -1,12 +1,13 @@
 """The rule of Ray's tutorial "Model multiplexing with forecasting models": a straight line from the last value."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
 from forecast_grpc.domain import FloatArray, StoredArray
+from forecast_grpc.models.many import Forecasts
 from forecast_grpc.models.parameters import scalars
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.tails import Tail
@@ -55,9 +56,26 @@ class Trend:
         covariates: FloatArray | None = None,  # noqa: ARG002
     ) -> FloatArray:
         """The line from the window's last value, shape (horizon,)."""
-        last, slope, decimals = float(window[-1]), self.slope, self.decimals
+        return np.array(self.line(float(window[-1]), horizon))
+
+    def forecasts(self, windows: FloatArray, horizon: int) -> FloatArray:
+        """`forecast` of many windows of one length, one a row: shape (len(windows), horizon)."""
+        return np.array([self.line(last, horizon) for last in windows[:, -1].tolist()])
+
+    form: ClassVar[None] = None
+
+    @staticmethod
+    def stacked(models: Sequence["Trend"]) -> Forecasts:
+        """`forecast` of each model for a window of its own, of as many models."""
+        return lambda windows, horizon: np.array(
+            [model.line(last, horizon) for model, last in zip(models, windows[:, -1].tolist(), strict=True)]
+        )
+
+    def line(self, last: float, horizon: int) -> list[float]:
+        """The line from this value on, without it."""
+        slope, decimals = self.slope, self.decimals
         # Python's round, not numpy's: it is the tutorial's, and they differ in the last digit.
-        return np.array([round(last + slope * step, decimals) for step in range(1, horizon + 1)])
+        return [round(last + slope * step, decimals) for step in range(1, horizon + 1)]
 
     def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
         """As `ResidualQuantiles.at`."""

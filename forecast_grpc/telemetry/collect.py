@@ -11,7 +11,7 @@ import time
 import traceback
 from collections import Counter as Tally
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from forecast_grpc.domain import ServedModel
@@ -82,6 +82,11 @@ class Telemetry:
         """Notes one answered request: it is counted, and leaves its line, at the next flush."""
         answered = _Answered(protocol, code, reason, cache, duration_s, facts)
         self._events.append((self._wall_clock(), "request", answered))
+
+    def items(self, protocol: str, codes: Mapping[str, int]) -> None:
+        """Counts the items of a batch or a stream, by their codes."""
+        for code, count in codes.items():
+            self._tallies["items", (("code", code), ("protocol", protocol))] += count
 
     def cache_request(self, tier: str) -> None:
         """Counts one look-up of a model, by the tier that had it: `cold` is a miss."""

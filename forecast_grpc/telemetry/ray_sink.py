@@ -19,6 +19,7 @@ _Table = Mapping[str, tuple[str, Any]]
 _COUNTERS: _Table = {
     "requests": ("Answered requests.", ("code", "protocol")),
     "errors": ("Requests that failed, by reason.", ("protocol", "reason")),
+    "items": ("Items of batches and streams, by what became of each.", ("code", "protocol")),
     "model_requests": ("Look-ups of a model, by the tier that had it; cold is a miss.", ("tier",)),
     "model_misses": (
         "Look-ups of a model that was not in memory, by cause: new, dropped or loading.",

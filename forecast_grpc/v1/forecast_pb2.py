@@ -22,26 +22,41 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66orecast/v1/forecast.proto\x12\x0b\x66orecast.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x02\n\x0f\x46orecastRequest\x12#\n\rsequence_data\x18\x01 \x03(\x01R\x0csequenceData\x12\x14\n\x07horizon\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\'\n\x0fquantile_levels\x18\x03 \x03(\x01R\x0equantileLevels\x12\x39\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12*\n\ncovariates\x18\x05 \x03(\x0b\x32\x16.forecast.v1.Covariate\x12(\n\rmodel_version\x18\x06 \x01(\x03H\x01R\x0cmodelVersion\x88\x01\x01\x42\n\n\x08_horizonB\x10\n\x0e_model_version\")\n\tCovariate\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\x01\"\xe9\x01\n\x10\x46orecastResponse\x12\x1f\n\x0b\x63ustomer_id\x18\x01 \x01(\tR\ncustomerId\x12\x10\n\x08\x66orecast\x18\x02 \x03(\x01\x12\x30\n\tquantiles\x18\x03 \x03(\x0b\x32\x1d.forecast.v1.QuantileForecast\x12$\n\x05model\x18\x04 \x01(\x0b\x32\x15.forecast.v1.ModelRef\x12J\n\x13\x66orecast_start_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11\x66orecastStartTime\"1\n\x10QuantileForecast\x12\r\n\x05level\x18\x01 \x01(\x01\x12\x0e\n\x06values\x18\x02 \x03(\x01\"z\n\x08ModelRef\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12=\n\x0ctrained_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0btrainedTime2Z\n\x0f\x46orecastService\x12G\n\x08\x46orecast\x12\x1c.forecast.v1.ForecastRequest\x1a\x1d.forecast.v1.ForecastResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66orecast/v1/forecast.proto\x12\x0b\x66orecast.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x02\n\x0f\x46orecastRequest\x12#\n\rsequence_data\x18\x01 \x03(\x01R\x0csequenceData\x12\x14\n\x07horizon\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\'\n\x0fquantile_levels\x18\x03 \x03(\x01R\x0equantileLevels\x12\x39\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\tstartTime\x12*\n\ncovariates\x18\x05 \x03(\x0b\x32\x16.forecast.v1.Covariate\x12(\n\rmodel_version\x18\x06 \x01(\x03H\x01R\x0cmodelVersion\x88\x01\x01\x42\n\n\x08_horizonB\x10\n\x0e_model_version\")\n\tCovariate\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06values\x18\x02 \x03(\x01\"\xe9\x01\n\x10\x46orecastResponse\x12\x1f\n\x0b\x63ustomer_id\x18\x01 \x01(\tR\ncustomerId\x12\x10\n\x08\x66orecast\x18\x02 \x03(\x01\x12\x30\n\tquantiles\x18\x03 \x03(\x0b\x32\x1d.forecast.v1.QuantileForecast\x12$\n\x05model\x18\x04 \x01(\x0b\x32\x15.forecast.v1.ModelRef\x12J\n\x13\x66orecast_start_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x11\x66orecastStartTime\"1\n\x10QuantileForecast\x12\r\n\x05level\x18\x01 \x01(\x01\x12\x0e\n\x06values\x18\x02 \x03(\x01\"z\n\x08ModelRef\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0e\n\x06\x66\x61mily\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12=\n\x0ctrained_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0btrainedTime\"k\n\x0c\x46orecastItem\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x1f\n\x0b\x63ustomer_id\x18\x02 \x01(\tR\ncustomerId\x12-\n\x07request\x18\x03 \x01(\x0b\x32\x1c.forecast.v1.ForecastRequest\"\x88\x01\n\x0e\x46orecastResult\x12\x0b\n\x03tag\x18\x01 \x01(\t\x12\x31\n\x08response\x18\x02 \x01(\x0b\x32\x1d.forecast.v1.ForecastResponseH\x00\x12+\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x1a.forecast.v1.ForecastErrorH\x00\x42\t\n\x07outcome\"\x89\x01\n\rForecastError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\r\n\x05\x66ield\x18\x04 \x01(\t\x12:\n\x0bretry_delay\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationR\nretryDelay\"z\n\x14\x42\x61tchForecastRequest\x12(\n\x05items\x18\x01 \x03(\x0b\x32\x19.forecast.v1.ForecastItem\x12\x38\n\ntime_limit\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\ttimeLimit\"E\n\x15\x42\x61tchForecastResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.forecast.v1.ForecastResult\"A\n\x15StreamForecastRequest\x12(\n\x05items\x18\x01 \x03(\x0b\x32\x19.forecast.v1.ForecastItem\"F\n\x16StreamForecastResponse\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.forecast.v1.ForecastResult2\x91\x02\n\x0f\x46orecastService\x12G\n\x08\x46orecast\x12\x1c.forecast.v1.ForecastRequest\x1a\x1d.forecast.v1.ForecastResponse\x12V\n\rBatchForecast\x12!.forecast.v1.BatchForecastRequest\x1a\".forecast.v1.BatchForecastResponse\x12]\n\x0eStreamForecast\x12\".forecast.v1.StreamForecastRequest\x1a#.forecast.v1.StreamForecastResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'forecast_grpc.v1.forecast_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FORECASTREQUEST']._serialized_start=77
-  _globals['_FORECASTREQUEST']._serialized_end=369
-  _globals['_COVARIATE']._serialized_start=371
-  _globals['_COVARIATE']._serialized_end=412
-  _globals['_FORECASTRESPONSE']._serialized_start=415
-  _globals['_FORECASTRESPONSE']._serialized_end=648
-  _globals['_QUANTILEFORECAST']._serialized_start=650
-  _globals['_QUANTILEFORECAST']._serialized_end=699
-  _globals['_MODELREF']._serialized_start=701
-  _globals['_MODELREF']._serialized_end=823
-  _globals['_FORECASTSERVICE']._serialized_start=825
-  _globals['_FORECASTSERVICE']._serialized_end=915
+  _globals['_FORECASTREQUEST']._serialized_start=109
+  _globals['_FORECASTREQUEST']._serialized_end=401
+  _globals['_COVARIATE']._serialized_start=403
+  _globals['_COVARIATE']._serialized_end=444
+  _globals['_FORECASTRESPONSE']._serialized_start=447
+  _globals['_FORECASTRESPONSE']._serialized_end=680
+  _globals['_QUANTILEFORECAST']._serialized_start=682
+  _globals['_QUANTILEFORECAST']._serialized_end=731
+  _globals['_MODELREF']._serialized_start=733
+  _globals['_MODELREF']._serialized_end=855
+  _globals['_FORECASTITEM']._serialized_start=857
+  _globals['_FORECASTITEM']._serialized_end=964
+  _globals['_FORECASTRESULT']._serialized_start=967
+  _globals['_FORECASTRESULT']._serialized_end=1103
+  _globals['_FORECASTERROR']._serialized_start=1106
+  _globals['_FORECASTERROR']._serialized_end=1243
+  _globals['_BATCHFORECASTREQUEST']._serialized_start=1245
+  _globals['_BATCHFORECASTREQUEST']._serialized_end=1367
+  _globals['_BATCHFORECASTRESPONSE']._serialized_start=1369
+  _globals['_BATCHFORECASTRESPONSE']._serialized_end=1438
+  _globals['_STREAMFORECASTREQUEST']._serialized_start=1440
+  _globals['_STREAMFORECASTREQUEST']._serialized_end=1505
+  _globals['_STREAMFORECASTRESPONSE']._serialized_start=1507
+  _globals['_STREAMFORECASTRESPONSE']._serialized_end=1577
+  _globals['_FORECASTSERVICE']._serialized_start=1580
+  _globals['_FORECASTSERVICE']._serialized_end=1853
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -241,3 +242,223 @@ class ModelRef(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelRef: _TypeAlias = ModelRef  # noqa: Y015
+
+@_typing.final
+class ForecastItem(_message.Message):
+    """One forecast among those that a batch or a stream asks for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_FIELD_NUMBER: _builtins.int
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    tag: _builtins.str
+    """A name of your choice, which comes back with the result. Needed in a stream, where results come in no order; in a
+    batch you may leave it empty.
+    """
+    customer_id: _builtins.str
+    """The customer whose model is to answer. Empty: the one of the request metadata `multiplexed_model_id`."""
+    @_builtins.property
+    def request(self) -> Global___ForecastRequest:
+        """The series, and how far, as for `Forecast`."""
+
+    def __init__(
+        self,
+        *,
+        tag: _builtins.str = ...,
+        customer_id: _builtins.str = ...,
+        request: Global___ForecastRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "request", b"request", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastItem: _TypeAlias = ForecastItem  # noqa: Y015
+
+@_typing.final
+class ForecastResult(_message.Message):
+    """What became of one item."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_FIELD_NUMBER: _builtins.int
+    RESPONSE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    tag: _builtins.str
+    """The item's."""
+    @_builtins.property
+    def response(self) -> Global___ForecastResponse:
+        """The forecast, as `Forecast` answers it."""
+
+    @_builtins.property
+    def error(self) -> Global___ForecastError:
+        """Why there is none."""
+
+    def __init__(
+        self,
+        *,
+        tag: _builtins.str = ...,
+        response: Global___ForecastResponse | None = ...,
+        error: Global___ForecastError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "response", b"response"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "outcome", b"outcome", "response", b"response", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["response", "error"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___ForecastResult: _TypeAlias = ForecastResult  # noqa: Y015
+
+@_typing.final
+class ForecastError(_message.Message):
+    """Why an item has no forecast: what the status of a call to `Forecast` would say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
+    RETRY_DELAY_FIELD_NUMBER: _builtins.int
+    code: _builtins.int
+    """The number of the gRPC status code (`google.rpc.Code`), such as 3 for INVALID_ARGUMENT or 5 for NOT_FOUND; never 0.
+    `Forecast` lists them all.
+    """
+    reason: _builtins.str
+    """For programs: a name of `ErrorReason` without its prefix, such as `MODEL_NOT_FOUND`."""
+    message: _builtins.str
+    """For people: one sentence."""
+    field: _builtins.str
+    """The field of the item's `request` that is at fault, such as `sequence_data[3]`. Empty where it is none of them."""
+    @_builtins.property
+    def retry_delay(self) -> _duration_pb2.Duration:
+        """When a retry may succeed. Unset where a retry is no use, or nothing is known."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+        field: _builtins.str = ...,
+        retry_delay: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_delay", b"retry_delay"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "field", b"field", "message", b"message", "reason", b"reason", "retry_delay", b"retry_delay"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForecastError: _TypeAlias = ForecastError  # noqa: Y015
+
+@_typing.final
+class BatchForecastRequest(_message.Message):
+    """Many forecasts to make."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    TIME_LIMIT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastItem]:
+        """What to forecast: by default at most 10,000 items, with 5,000,000 observations and values of covariates in all of
+        them together, and as many values in all of their forecasts.
+        """
+
+    @_builtins.property
+    def time_limit(self) -> _duration_pb2.Duration:
+        """How long the server may take, above 0; then it sends what is there, and the missing results are
+        DEADLINE_EXCEEDED. Choose it shorter than your deadline by the time that the answer needs to reach you: after the
+        deadline nothing can. Unset, or longer than the server's own limit (30 s by default): that limit. Where the server
+        can see your deadline it stops in time for it too.
+        """
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ForecastItem] | None = ...,
+        time_limit: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time_limit", b"time_limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items", "time_limit", b"time_limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchForecastRequest: _TypeAlias = BatchForecastRequest  # noqa: Y015
+
+@_typing.final
+class BatchForecastResponse(_message.Message):
+    """What became of all the items."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastResult]:
+        """One result for each item, in the order of the items."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___ForecastResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchForecastResponse: _TypeAlias = BatchForecastResponse  # noqa: Y015
+
+@_typing.final
+class StreamForecastRequest(_message.Message):
+    """Some forecasts to make, in a stream of such messages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastItem]:
+        """What to forecast: by default at most 1,000 items."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___ForecastItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamForecastRequest: _TypeAlias = StreamForecastRequest  # noqa: Y015
+
+@_typing.final
+class StreamForecastResponse(_message.Message):
+    """Some results, in a stream of such messages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForecastResult]:
+        """Results that are ready, one for each item, in no order."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___ForecastResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamForecastResponse: _TypeAlias = StreamForecastResponse  # noqa: Y015

@@ -30,7 +30,8 @@ class ForecastServiceStub:
     """Forecasts, each from the model of one customer.
 
     Every call names its customer in the request metadata `multiplexed_model_id`:
-    1 to 128 characters of `A-Z a-z 0-9 . _ -`, the first a letter or a digit.
+    1 to 128 characters of `A-Z a-z 0-9 . _ -`, the first a letter or a digit. What `BatchForecast` and
+    `StreamForecast` are asked for may name other customers.
 
     Every answer, good or bad, carries trailing metadata:
 
@@ -38,7 +39,8 @@ class ForecastServiceStub:
       when you report a problem: the server's log has one line under it.
     - `forecast-replica`: the replica that served the call.
     - `forecast-cache`: where that replica had the model: `hot` (in use), `warm` (decoded, not in recent
-      use) or `cold` (fetched from the store for this call). Absent where no model was reached.
+      use) or `cold` (fetched from the store for this call). Absent where no model was reached. Of several models that
+      one which was furthest away counts.
 
     Errors carry `google.rpc.Status` in `grpc-status-details-bin`: a `google.rpc.ErrorInfo` of domain
     `forecast-grpc` whose reason is one of `ErrorReason` (see error_reason.proto) without its prefix, and, for a
@@ -66,13 +68,53 @@ class ForecastServiceStub:
     - DEADLINE_EXCEEDED: your deadline, or the server's own limit, has passed.
     - INTERNAL: a fault of the server (INTERNAL). Report it with the `request_id`.
     """
+    BatchForecast: _grpc.UnaryUnaryMultiCallable[_forecast_pb2.BatchForecastRequest, _forecast_pb2.BatchForecastResponse]
+    """Forecasts many series in one call, of one customer or of many: tens of times as many a second as `Forecast`.
+
+    Each item has a result of its own, in the order of the items: a forecast, equal to the last bit to what `Forecast`
+    answers, or an error. An item that fails fails alone: the call is OK also where some of its items, or all, are not.
+
+    The call is answered by one replica, which loads the models that it lacks, many at the same time. For items of
+    one customer send the request metadata `multiplexed_model_id`: the call then reaches the replica that has the
+    model. Where the time runs out, the results that are there are sent, and those that are missing are
+    DEADLINE_EXCEEDED: see `time_limit`.
+
+    Errors of the call as a whole:
+
+    - INVALID_ARGUMENT: there are too many items, or too many values in all of them together, or `time_limit` is out
+      of range (REQUEST_INVALID, with the field's name).
+    - RESOURCE_EXHAUSTED: the server is at its limit of queued requests. Retry with backoff.
+    - DEADLINE_EXCEEDED: your deadline has passed, and the results are lost.
+    - INTERNAL: a fault of the server (INTERNAL). Report it with the `request_id`.
+    """
+    StreamForecast: _grpc.StreamStreamMultiCallable[_forecast_pb2.StreamForecastRequest, _forecast_pb2.StreamForecastResponse]
+    """Forecasts over one stream for as long as you like: send items whenever you have some, and get each result as soon
+    as it is there, in no order. The `tag` of an item comes back with its result. An item that fails is answered with
+    its error, and the stream goes on.
+
+    One message may carry many items or results, which means nothing but speed: results that are ready at the same
+    moment share a message, whichever messages their items came in, and an item whose model has to be loaded holds
+    up no other.
+
+    The server reads on only while less than a window of items, 1,000 by default, has no result that you have
+    taken: read results while you send items. When you have sent all, close your side; the stream ends after the
+    last result. A stream that is cancelled, or whose deadline passes, loses the results that have not been sent. A
+    stream takes one of the server's places for requests for as long as it lasts.
+
+    Errors that end the stream:
+
+    - RESOURCE_EXHAUSTED: the server is at its limit of queued requests. Retry with backoff.
+    - DEADLINE_EXCEEDED: your deadline has passed.
+    - INTERNAL: a fault of the server (INTERNAL). Report it with the `request_id`.
+    """
 
 @_typing.type_check_only
 class ForecastServiceAsyncStub(ForecastServiceStub):
     """Forecasts, each from the model of one customer.
 
     Every call names its customer in the request metadata `multiplexed_model_id`:
-    1 to 128 characters of `A-Z a-z 0-9 . _ -`, the first a letter or a digit.
+    1 to 128 characters of `A-Z a-z 0-9 . _ -`, the first a letter or a digit. What `BatchForecast` and
+    `StreamForecast` are asked for may name other customers.
 
     Every answer, good or bad, carries trailing metadata:
 
@@ -80,7 +122,8 @@ class ForecastServiceAsyncStub(ForecastServiceStub):
       when you report a problem: the server's log has one line under it.
     - `forecast-replica`: the replica that served the call.
     - `forecast-cache`: where that replica had the model: `hot` (in use), `warm` (decoded, not in recent
-      use) or `cold` (fetched from the store for this call). Absent where no model was reached.
+      use) or `cold` (fetched from the store for this call). Absent where no model was reached. Of several models that
+      one which was furthest away counts.
 
     Errors carry `google.rpc.Status` in `grpc-status-details-bin`: a `google.rpc.ErrorInfo` of domain
     `forecast-grpc` whose reason is one of `ErrorReason` (see error_reason.proto) without its prefix, and, for a
@@ -105,12 +148,52 @@ class ForecastServiceAsyncStub(ForecastServiceStub):
     - DEADLINE_EXCEEDED: your deadline, or the server's own limit, has passed.
     - INTERNAL: a fault of the server (INTERNAL). Report it with the `request_id`.
     """
+    BatchForecast: _aio.UnaryUnaryMultiCallable[_forecast_pb2.BatchForecastRequest, _forecast_pb2.BatchForecastResponse]  # type: ignore[assignment]
+    """Forecasts many series in one call, of one customer or of many: tens of times as many a second as `Forecast`.
+
+    Each item has a result of its own, in the order of the items: a forecast, equal to the last bit to what `Forecast`
+    answers, or an error. An item that fails fails alone: the call is OK also where some of its items, or all, are not.
+
+    The call is answered by one replica, which loads the models that it lacks, many at the same time. For items of
+    one customer send the request metadata `multiplexed_model_id`: the call then reaches the replica that has the
+    model. Where the time runs out, the results that are there are sent, and those that are missing are
+    DEADLINE_EXCEEDED: see `time_limit`.
+
+    Errors of the call as a whole:
+
+    - INVALID_ARGUMENT: there are too many items, or too many values in all of them together, or `time_limit` is out
+      of range (REQUEST_INVALID, with the field's name).
+    - RESOURCE_EXHAUSTED: the server is at its limit of queued requests. Retry with backoff.
+    - DEADLINE_EXCEEDED: your deadline has passed, and the results are lost.
+    - INTERNAL: a fault of the server (INTERNAL). Report it with the `request_id`.
+    """
+    StreamForecast: _aio.StreamStreamMultiCallable[_forecast_pb2.StreamForecastRequest, _forecast_pb2.StreamForecastResponse]  # type: ignore[assignment]
+    """Forecasts over one stream for as long as you like: send items whenever you have some, and get each result as soon
+    as it is there, in no order. The `tag` of an item comes back with its result. An item that fails is answered with
+    its error, and the stream goes on.
+
+    One message may carry many items or results, which means nothing but speed: results that are ready at the same
+    moment share a message, whichever messages their items came in, and an item whose model has to be loaded holds
+    up no other.
+
+    The server reads on only while less than a window of items, 1,000 by default, has no result that you have
+    taken: read results while you send items. When you have sent all, close your side; the stream ends after the
+    last result. A stream that is cancelled, or whose deadline passes, loses the results that have not been sent. A
+    stream takes one of the server's places for requests for as long as it lasts.
+
+    Errors that end the stream:
+
+    - RESOURCE_EXHAUSTED: the server is at its limit of queued requests. Retry with backoff.
+    - DEADLINE_EXCEEDED: your deadline has passed.
+    - INTERNAL: a fault of the server (INTERNAL). Report it with the `request_id`.
+    """
 
 class ForecastServiceServicer(metaclass=_abc_1.ABCMeta):
     """Forecasts, each from the model of one customer.
 
     Every call names its customer in the request metadata `multiplexed_model_id`:
-    1 to 128 characters of `A-Z a-z 0-9 . _ -`, the first a letter or a digit.
+    1 to 128 characters of `A-Z a-z 0-9 . _ -`, the first a letter or a digit. What `BatchForecast` and
+    `StreamForecast` are asked for may name other customers.
 
     Every answer, good or bad, carries trailing metadata:
 
@@ -118,7 +201,8 @@ class ForecastServiceServicer(metaclass=_abc_1.ABCMeta):
       when you report a problem: the server's log has one line under it.
     - `forecast-replica`: the replica that served the call.
     - `forecast-cache`: where that replica had the model: `hot` (in use), `warm` (decoded, not in recent
-      use) or `cold` (fetched from the store for this call). Absent where no model was reached.
+      use) or `cold` (fetched from the store for this call). Absent where no model was reached. Of several models that
+      one which was furthest away counts.
 
     Errors carry `google.rpc.Status` in `grpc-status-details-bin`: a `google.rpc.ErrorInfo` of domain
     `forecast-grpc` whose reason is one of `ErrorReason` (see error_reason.proto) without its prefix, and, for a
@@ -145,6 +229,57 @@ class ForecastServiceServicer(metaclass=_abc_1.ABCMeta):
         - UNAVAILABLE: the store of models does not answer (STORE_UNAVAILABLE). Retry after the `RetryInfo` delay.
         - RESOURCE_EXHAUSTED: the server is at its limit of queued requests. Retry with backoff.
         - DEADLINE_EXCEEDED: your deadline, or the server's own limit, has passed.
+        - INTERNAL: a fault of the server (INTERNAL). Report it with the `request_id`.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchForecast(
+        self,
+        request: _forecast_pb2.BatchForecastRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_forecast_pb2.BatchForecastResponse, _abc.Awaitable[_forecast_pb2.BatchForecastResponse]]:
+        """Forecasts many series in one call, of one customer or of many: tens of times as many a second as `Forecast`.
+
+        Each item has a result of its own, in the order of the items: a forecast, equal to the last bit to what `Forecast`
+        answers, or an error. An item that fails fails alone: the call is OK also where some of its items, or all, are not.
+
+        The call is answered by one replica, which loads the models that it lacks, many at the same time. For items of
+        one customer send the request metadata `multiplexed_model_id`: the call then reaches the replica that has the
+        model. Where the time runs out, the results that are there are sent, and those that are missing are
+        DEADLINE_EXCEEDED: see `time_limit`.
+
+        Errors of the call as a whole:
+
+        - INVALID_ARGUMENT: there are too many items, or too many values in all of them together, or `time_limit` is out
+          of range (REQUEST_INVALID, with the field's name).
+        - RESOURCE_EXHAUSTED: the server is at its limit of queued requests. Retry with backoff.
+        - DEADLINE_EXCEEDED: your deadline has passed, and the results are lost.
+        - INTERNAL: a fault of the server (INTERNAL). Report it with the `request_id`.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamForecast(
+        self,
+        request_iterator: _MaybeAsyncIterator[_forecast_pb2.StreamForecastRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_forecast_pb2.StreamForecastResponse], _abc.AsyncIterator[_forecast_pb2.StreamForecastResponse]]:
+        """Forecasts over one stream for as long as you like: send items whenever you have some, and get each result as soon
+        as it is there, in no order. The `tag` of an item comes back with its result. An item that fails is answered with
+        its error, and the stream goes on.
+
+        One message may carry many items or results, which means nothing but speed: results that are ready at the same
+        moment share a message, whichever messages their items came in, and an item whose model has to be loaded holds
+        up no other.
+
+        The server reads on only while less than a window of items, 1,000 by default, has no result that you have
+        taken: read results while you send items. When you have sent all, close your side; the stream ends after the
+        last result. A stream that is cancelled, or whose deadline passes, loses the results that have not been sent. A
+        stream takes one of the server's places for requests for as long as it lasts.
+
+        Errors that end the stream:
+
+        - RESOURCE_EXHAUSTED: the server is at its limit of queued requests. Retry with backoff.
+        - DEADLINE_EXCEEDED: your deadline has passed.
         - INTERNAL: a fault of the server (INTERNAL). Report it with the `request_id`.
         """
 

@@ -1,6 +1,13 @@
 """Protobuf and JSON to domain values and back. Nothing beyond this package and `service` knows a wire type."""
 
 from forecast_grpc.wire.answers import AnswerBody, answer_to_json, answer_to_proto
+from forecast_grpc.wire.batches import (
+    batch_response,
+    items_from_proto,
+    order_from_proto,
+    results_to_proto,
+    stream_response,
+)
 from forecast_grpc.wire.covariates import CovariateBody
 from forecast_grpc.wire.failures import ErrorBody, error_to_json, error_to_status
 from forecast_grpc.wire.model_answers import (
@@ -52,20 +59,25 @@ __all__ = [
     "activation_response",
     "answer_to_json",
     "answer_to_proto",
+    "batch_response",
     "customers_query",
     "customers_response",
     "error_to_json",
     "error_to_status",
     "explained_customer",
     "explanation_response",
+    "items_from_proto",
     "message_of",
     "message_of_json",
     "message_to_json",
     "model_query",
     "model_response",
+    "order_from_proto",
     "query_from_json",
     "query_from_mapping",
     "query_from_proto",
+    "results_to_proto",
+    "stream_response",
     "top_size",
     "usage_response",
     "versions_query",

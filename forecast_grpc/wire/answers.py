@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from forecast_grpc.domain import Answer
+from forecast_grpc.domain import Answer, ModelMetadata
 from forecast_grpc.v1.forecast_pb2 import ForecastResponse, ModelRef, QuantileForecast
 
 MAX_MODEL_REFS = 4_096
@@ -19,7 +19,7 @@ def answer_to_proto(answer: Answer) -> ForecastResponse:
     response = ForecastResponse(
         customer_id=answer.customer_id,
         forecast=result.forecast.tolist(),
-        model=_model_ref(metadata.model_version, metadata.family, metadata.sha256, metadata.trained_time),
+        model=model_to_proto(metadata),
     )
     if result.start_time is not None:
         response.forecast_start_time.FromDatetime(result.start_time)
@@ -29,6 +29,11 @@ def answer_to_proto(answer: Answer) -> ForecastResponse:
             for quantile in result.quantiles
         )
     return response
+
+
+def model_to_proto(metadata: ModelMetadata) -> ModelRef:
+    """Which model it was."""
+    return _model_ref(metadata.model_version, metadata.family, metadata.sha256, metadata.trained_time)
 
 
 @lru_cache(maxsize=MAX_MODEL_REFS)

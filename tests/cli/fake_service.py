@@ -69,7 +69,7 @@ class FakeService(ForecastServiceServicer):
 @contextmanager
 def serving(store: Path, credentials: grpc.ServerCredentials | None = None) -> Iterator[FakeService]:
     """The service on a free port of 127.0.0.1, which it says in `address`."""
-    service = FakeService(store)
+    service = FakeService(store)  # type: ignore[abstract]  # its other RPCs are UNIMPLEMENTED
     server = grpc.server(futures.ThreadPoolExecutor(4))
     add_ForecastServiceServicer_to_server(service, server)
     if credentials is None:

@@ -1,0 +1,41 @@
+"""The RPCs of forecast.v1.ForecastService that forecast many series at once."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+from ray import serve
+from ray.serve.grpc_util import RayServegRPCContext
+
+from forecast_grpc import wire
+from forecast_grpc.bulk import BulkEngine
+from forecast_grpc.rpc import Rpcs
+from forecast_grpc.v1 import forecast_pb2 as pb
+
+Context = RayServegRPCContext | None
+"""None where the caller is Python, with a deployment handle."""
+
+
+class BulkService(Rpcs):
+    """The RPCs of a replica that forecast many series at once."""
+
+    bulk: BulkEngine
+
+    async def BatchForecast(  # noqa: N802 - the RPC's name
+        self, request: pb.BatchForecastRequest, grpc_context: Context = None
+    ) -> pb.BatchForecastResponse:
+        """Forecasts many series."""
+        call = self._call(grpc_context)
+        customer_id = serve.get_multiplexed_model_id()
+        decode = partial(wire.order_from_proto, request, self.bulk.limits, customer_id)
+        outcome = await self.bulk.batch(call, decode, wire.results_to_proto)
+        return self._answer(call, outcome, wire.batch_response, grpc_context, pb.BatchForecastResponse)
+
+    async def StreamForecast(  # noqa: N802 - the RPC's name
+        self, requests: AsyncIterator[pb.StreamForecastRequest], grpc_context: Context = None
+    ) -> AsyncIterator[pb.StreamForecastResponse]:
+        """Forecasts series as they come."""
+        call = self._call(grpc_context)
+        customer_id, limits = serve.get_multiplexed_model_id(), self.bulk.limits
+        messages = (wire.items_from_proto(request, limits, customer_id) async for request in requests)
+        async for outcome in self.bulk.stream(call, messages, wire.results_to_proto):
+            yield self._answer(call, outcome, wire.stream_response, grpc_context, pb.StreamForecastResponse)

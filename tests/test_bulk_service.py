@@ -1,0 +1,141 @@
+"""What batches and streams give, in both ingress modes."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from forecast_grpc.v1 import forecast_pb2 as pb
+from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
+from tests.service import TUTORIAL_FORECAST, TUTORIAL_SEQUENCE, RunningService, unpack
+
+CUSTOMER = (("multiplexed_model_id", "customer_456"),)
+
+ITEMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "tutorial": ("customer_123", {"sequence_data": TUTORIAL_SEQUENCE}),
+    "of the call": ("", {"sequence_data": [1.0, 2.0, 3.0], "horizon": 2}),
+    "empty": ("customer_123", {}),
+    "missing": ("customer_123", {"sequence_data": [1.0, float("nan"), 3.0]}),
+    "linear": ("four-lags", {"sequence_data": [0.1, 0.2, 0.3, 0.4, 0.7], "quantile_levels": [0.1, 0.9]}),
+    "linear too": ("four-lags", {"sequence_data": [5.1, 0.2, 7.3, 0.4, 0.7], "quantile_levels": [0.1, 0.9]}),
+    "seasonal": ("weekly", {"sequence_data": [float(n) for n in range(9)], "horizon": 10}),
+    "version": ("versioned", {"sequence_data": [1.0], "model_version": 2}),
+    "timed": ("monthly", {"sequence_data": [1.0], "start_time": {"seconds": 1_767_225_600}}),
+    "nobody": ("nobody", {"sequence_data": [1.0]}),
+    "no version": ("versioned", {"sequence_data": [1.0], "model_version": 9}),
+    "damaged": ("truncated", {"sequence_data": [1.0]}),
+    "malformed": ("../etc", {"sequence_data": [1.0]}),
+    "infinite": ("customer_123", {"sequence_data": [1.0, float("inf")]}),
+    "short": ("four-lags", {"sequence_data": [1.0]}),
+    "far": ("customer_123", {"horizon": 1_001}),
+    "no steps": ("customer_123", {"sequence_data": [1.0], "horizon": 0}),
+    "no version 0": ("customer_123", {"sequence_data": [1.0], "model_version": 0}),
+    "level": ("nobody", {"sequence_data": [1.0], "quantile_levels": [1.0]}),
+}
+"""Good ones and bad ones: customer and request, by tag."""
+
+
+def items() -> list[pb.ForecastItem]:
+    """What `ITEMS` describes."""
+    return [
+        pb.ForecastItem(tag=tag, customer_id=customer, request=pb.ForecastRequest(**fields))
+        for tag, (customer, fields) in ITEMS.items()
+    ]
+
+
+@pytest.fixture
+def stub(service: RunningService) -> Iterator[ForecastServiceStub]:
+    """Calls of the service."""
+    with grpc.insecure_channel(service.grpc_address) as channel:
+        yield ForecastServiceStub(channel)
+
+
+def unary(stub: ForecastServiceStub, item: pb.ForecastItem) -> pb.ForecastResult:
+    """What `Forecast` answers to the item, as a result."""
+    metadata = (("multiplexed_model_id", item.customer_id),) if item.customer_id else CUSTOMER
+    try:
+        response = stub.Forecast(item.request, metadata=metadata, timeout=20)
+    except grpc.RpcError as exc:
+        error: Any = exc
+        details = unpack(dict(error.trailing_metadata())["grpc-status-details-bin"])
+        bad = details.get("BadRequest")
+        failure = pb.ForecastError(
+            code=error.code().value[0],
+            reason=details["ErrorInfo"].reason,
+            message=error.details(),
+            field=bad.field_violations[0].field if bad else "",
+        )
+        return pb.ForecastResult(tag=item.tag, error=failure)
+    return pb.ForecastResult(tag=item.tag, response=response)
+
+
+def test_a_batch_answers_each_item_as_forecast_does(stub: ForecastServiceStub) -> None:
+    """Good items and bad ones, whatever they need: what `Forecast` answers, to the last bit, in order."""
+    asked = items()
+    response = stub.BatchForecast(pb.BatchForecastRequest(items=asked), metadata=CUSTOMER, timeout=20)
+    assert list(response.results) == [unary(stub, item) for item in asked]
+    assert list(response.results[0].response.forecast) == TUTORIAL_FORECAST
+
+
+def test_a_batch_needs_no_customer_of_its_own(stub: ForecastServiceStub) -> None:
+    """Without a customer in the metadata only the items that name none are in error."""
+    asked = items()[:2]
+    named, unnamed = stub.BatchForecast(pb.BatchForecastRequest(items=asked), timeout=20).results
+    assert list(named.response.forecast) == TUTORIAL_FORECAST
+    assert unnamed.error.reason == "CUSTOMER_ID_MISSING"
+
+
+def test_a_batch_says_where_it_was_answered(stub: ForecastServiceStub) -> None:
+    """The call ends with the caller's request id, the replica, and how far away the furthest model was."""
+    asked = pb.BatchForecastRequest(items=items()[:1])
+    _, call = stub.BatchForecast.with_call(asked, metadata=(*CUSTOMER, ("request_id", "a-batch")), timeout=20)
+    trailing = dict(call.trailing_metadata())
+    assert trailing["request_id"] == "a-batch"
+    assert trailing["forecast-replica"]
+    assert trailing["forecast-cache"] in {"hot", "warm", "cold"}
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (pb.BatchForecastRequest(items=[pb.ForecastItem()] * 10_001), "items"),
+        (pb.BatchForecastRequest(time_limit=Duration(seconds=-1)), "time_limit"),
+        (
+            pb.BatchForecastRequest(
+                items=[pb.ForecastItem(request=pb.ForecastRequest(sequence_data=[0.0] * 10_000))] * 501
+            ),
+            "items",
+        ),
+    ],
+)
+def test_what_a_batch_may_not_ask(stub: ForecastServiceStub, request_: Any, field: str) -> None:
+    """Too many items, too many values and an impossible limit are errors of the call, which name the field."""
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.BatchForecast(request_, metadata=CUSTOMER, timeout=20)
+    error: Any = caught.value
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    details = unpack(dict(error.trailing_metadata())["grpc-status-details-bin"])
+    assert details["ErrorInfo"].reason == "REQUEST_INVALID"
+    assert details["BadRequest"].field_violations[0].field == field
+
+
+def test_a_stream_answers_each_item_as_forecast_does(stub: ForecastServiceStub) -> None:
+    """Each item is answered once, under its tag, as `Forecast` answers; bad ones do not end the stream."""
+    asked = items()
+    messages = iter([pb.StreamForecastRequest(items=asked[:9]), pb.StreamForecastRequest(items=asked[9:])])
+    replies = stub.StreamForecast(messages, metadata=CUSTOMER, timeout=20)
+    results = {result.tag: result for reply in replies for result in reply.results}
+    assert results == {item.tag: unary(stub, item) for item in asked}
+
+
+def test_a_stream_says_where_it_was_answered(stub: ForecastServiceStub) -> None:
+    """The stream ends with the caller's request id, the replica and the tier."""
+    messages = iter([pb.StreamForecastRequest(items=items()[:1])])
+    replies: Any = stub.StreamForecast(messages, metadata=(*CUSTOMER, ("request_id", "a-stream")), timeout=20)
+    assert len(list(replies)) == 1
+    trailing = dict(replies.trailing_metadata())
+    assert trailing["request_id"] == "a-stream"
+    assert trailing["forecast-replica"]
+    assert trailing["forecast-cache"] in {"hot", "warm", "cold"}
