@@ -49,12 +49,10 @@ def smooth(values: FloatArray, pattern: FloatArray) -> Smoothed:
     value on, [0.0] for the forms without a season. The forms are no trend, trend and damped trend. Candidates
     lie on a grid, then twice between the best one and its neighbours (Hyndman et al. 2008, section 2.8.2: AICc).
     """
-    candidates = _grid(seasonal=pattern.size > 1)
-    best = _best(values, pattern, candidates)
+    best, state = _best(values, pattern, _grid(seasonal=pattern.size > 1))
     for narrowing in range(1, _ROUNDS + 1):
         around = np.concatenate([best[None, :], _around(best, 0.5**narrowing)])
-        best = _best(values, pattern, around)
-    _, level, trend, states = _run(values, pattern, best[None, :])
+        best, state = _best(values, pattern, around)
     alpha, beta, gamma, phi, _ = best.tolist()
     place = values.size % pattern.size
     return Smoothed(
@@ -62,9 +60,9 @@ def smooth(values: FloatArray, pattern: FloatArray) -> Smoothed:
         beta=beta,
         gamma=gamma,
         phi=phi,
-        level=float(level[0]),
-        trend=float(trend[0]),
-        pattern=np.roll(states[:, 0], -place),
+        level=float(state[0]),
+        trend=float(state[1]),
+        pattern=np.roll(state[2:], -place),
     )
 
 
@@ -90,15 +88,16 @@ def _around(best: FloatArray, reach: float) -> FloatArray:
     return np.array(rows)
 
 
-def _best(values: FloatArray, pattern: FloatArray, candidates: FloatArray) -> FloatArray:
-    squares, *_ = _run(values, pattern, candidates)
+def _best(values: FloatArray, pattern: FloatArray, candidates: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The candidate, and its state after the values: level, trend, season."""
+    squares, levels, trends, states = _run(values, pattern, candidates)
     parameters = _parameters(candidates, pattern.size)
     count = max(values.size - _WARM_UP, 1)
     spare = np.maximum(count - parameters - 1, 1)
     floor = np.finfo(np.float64).tiny
     aicc = count * np.log(squares / count + floor) + 2.0 * parameters * count / spare
-    best: FloatArray = candidates[int(aicc.argmin())]
-    return best
+    best = int(aicc.argmin())
+    return candidates[best], np.concatenate([[levels[best], trends[best]], states[:, best]])
 
 
 def _parameters(candidates: FloatArray, season_length: int) -> NDArray[np.float64]:
@@ -111,21 +110,24 @@ def _run(
     values: FloatArray, pattern: FloatArray, candidates: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Sums of squared errors, levels, trends, each of shape (k,), and states of shape (season_length, k)."""
-    alpha, beta, gamma, phi, has_trend = candidates.T
+    alpha, beta, gamma, phi, has_trend = np.ascontiguousarray(candidates.T)
     level, trend = _initial(values - np.resize(pattern, values.size))
     levels, trends = np.where(has_trend > 0.0, level, level + trend), has_trend * trend
     states = np.repeat(pattern[:, None], len(candidates), axis=1)
-    squares = np.zeros(len(candidates))
+    squares, errors, change = (np.zeros(len(candidates)) for _ in range(3))
+    warm = min(_WARM_UP, values.size - 1)
+    # Into arrays that are there: to make new ones would take as long as the sums.
     for index, value in enumerate(values.tolist()):
         season = states[index % pattern.size]
         trends *= phi
         levels += trends
-        errors = value - levels - season
-        if index >= min(_WARM_UP, values.size - 1):
-            squares += errors * errors
-        levels += alpha * errors
-        trends += beta * errors
-        season += gamma * errors
+        np.subtract(value, levels, out=errors)
+        errors -= season
+        if index >= warm:
+            squares += np.multiply(errors, errors, out=change)
+        levels += np.multiply(alpha, errors, out=change)
+        trends += np.multiply(beta, errors, out=change)
+        season += np.multiply(gamma, errors, out=change)
     return squares, levels, trends, states
 
 
