@@ -18,12 +18,14 @@ from forecast_grpc.container import (
 )
 from forecast_grpc.domain import Forecaster, ModelMetadata, ServedModel, is_covariate_name
 from forecast_grpc.errors import ForecastError, ModelCorrupt, ModelFormatUnsupported
+from forecast_grpc.late import forecaster_of
 from forecast_grpc.metadata import from_text, to_text
 from forecast_grpc.models import FAMILIES
 from forecast_grpc.models.graphs import UnsupportedGraph
 from forecast_grpc.models.pickled import NAME as PICKLE
 from forecast_grpc.models.pickled import Pickled, is_pickle
-from forecast_grpc.packing import pack, unpack
+from forecast_grpc.packing import NAME as VECTORS
+from forecast_grpc.packing import pack
 from forecast_grpc.trust import Trust, pickle_forbidden
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ _NOTHING_SPECIAL = Trust()
 # What a decoded model takes beside the bytes of its arrays: 870 to 1,300 bytes by family, measured.
 _OBJECTS = 750
 _PER_ARRAY = 110
+_VECTORS = 300  # What lies in one tensor is several arrays.
 
 
 class Misplaced(Exception):
@@ -135,7 +138,7 @@ def decode(
         if trust.allow_pickles and is_pickle(data) and version is None:
             return _bare_pickle(data, customer_id, trust)
         raise _error(exc, data, customer_id) from exc
-    nbytes = _OBJECTS + parts.nbytes + _PER_ARRAY * len(parts.arrays)
+    nbytes = _OBJECTS + parts.nbytes + _PER_ARRAY * len(parts.arrays) + _VECTORS * (VECTORS in parts.arrays)
     return ServedModel(metadata=metadata, forecaster=forecaster, nbytes=nbytes)
 
 
@@ -154,9 +157,10 @@ def _forecaster(parts: Parts, metadata: ModelMetadata, customer_id: str, trust: 
     if metadata.family == PICKLE:
         trust.check_pickle(parts.arrays[PICKLE].tobytes(), customer_id, signed=True)
         return Pickled.from_arrays(parts.arrays)
-    forecaster = FAMILIES[metadata.family].from_arrays(unpack(parts.metadata, parts.arrays))
-    if metadata.min_length < forecaster.min_length:
-        raise ValueError(f"this model needs {forecaster.min_length} values, not {metadata.min_length}")
+    forecaster = forecaster_of(metadata.family, parts.metadata, parts.arrays)
+    needed = forecaster.min_length
+    if metadata.min_length < needed:
+        raise ValueError(f"this model needs {needed} values, not {metadata.min_length}")
     _check_covariates(forecaster, metadata)
     return forecaster
 

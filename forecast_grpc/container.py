@@ -14,7 +14,9 @@ would be read twice. A test holds that it reads whatever this does.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -45,11 +47,14 @@ _DTYPES: Mapping[str, np.dtype[Any]] = {
     "U8": np.dtype("u1"),
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_HEADER_DIGEST = "header_sha256"
+_METADATA, _HEADER_DIGEST = "__metadata__", "header_sha256"
 _NO_DIGEST = "0" * 64
 _NO_SIGNATURE = "0" * 128
 _SIGNED_FORM = b"forecast-grpc artefact 1\n"  # So that a signature of something else is none of an artefact.
+_USUAL = 2_048  # Bytes of what a header says of tensors that is worth remembering.
 _PREFIX = 8  # Bytes of the header's length, a little-endian integer.
+_Layout = tuple[tuple[tuple[str, np.dtype[Any], tuple[int, ...], int], ...], int]
+"""Name, type, shape and first byte of each tensor, and the bytes of them all."""
 
 
 class Unknown(Exception):
@@ -84,9 +89,7 @@ def split(data: bytes) -> Parts:
     header = data[_PREFIX:start]
     if len(header) != start - _PREFIX:
         raise ValueError("the header is not whole")
-    # Half as long as the standard library takes.
-    tensors = from_json(header, allow_inf_nan=False, cache_strings="keys")
-    metadata = tensors.pop("__metadata__")
+    metadata, (tensors, nbytes) = _read(header)
     # Before the digests: another format may take them in another way.
     if metadata["format_version"] not in FORMAT_VERSIONS:
         raise Unknown("format version")
@@ -95,7 +98,12 @@ def split(data: bytes) -> Parts:
     # A copy: what is in memory for long should not keep the header, mostly longer than the tensors, with it.
     payload = data[start:]
     _verify(header, payload, metadata)
-    return Parts(metadata, _views(tensors, payload), header, len(payload))
+    if nbytes != len(payload):
+        raise ValueError(f"there are tensors of {nbytes} bytes in {len(payload)}")
+    views: dict[str, StoredArray] = {
+        name: np.ndarray(shape, dtype, payload, begin) for name, dtype, shape, begin in tensors
+    }
+    return Parts(metadata, views, header, nbytes)
 
 
 def join(
@@ -117,7 +125,7 @@ def join(
     payload = b"".join(pieces)
     text = {key: value for key, value in metadata.items() if key != SIGNATURE}
     text |= {"sha256": sha256(payload).hexdigest()} | ({SIGNATURE: _NO_SIGNATURE} if sign else {})
-    header = _encoded({"__metadata__": {**text, _HEADER_DIGEST: _NO_DIGEST}, **tensors})
+    header = _encoded({_METADATA: {**text, _HEADER_DIGEST: _NO_DIGEST}, **tensors})
     if sign:
         header = _filled(header, SIGNATURE, _NO_SIGNATURE, sign(_SIGNED_FORM + header))
     header = _filled(header, _HEADER_DIGEST, _NO_DIGEST, sha256(header).hexdigest())
@@ -153,30 +161,56 @@ def _verify(header: bytes, payload: bytes, metadata: Mapping[str, str]) -> None:
         raise ValueError("the header does not match its digest")
 
 
-def _views(tensors: dict[str, Any], payload: bytes) -> dict[str, StoredArray]:
-    """The arrays, which fill the bytes without a gap or an overlap."""
-    views: dict[str, StoredArray] = {}
-    place = 0
-    for name, tensor in tensors.items():
+def _read(header: bytes) -> tuple[dict[str, str], _Layout]:
+    """What the header says: the metadata, and where the tensors lie.
+
+    Our own writer puts the metadata first, and thousands of artefacts have the same tensors after them: these are
+    read once. That the two halves are what the whole is, is JSON's: each is an object, and no quotation mark can
+    stand in a text.
+    """
+    end = header.find(b'},"') + 1
+    try:
+        first = _from_json(header[:end] + b"}")
+    except ValueError:
+        first = None
+    if end and isinstance(first, dict) and list(first) == [_METADATA]:
+        rest = header[end:]
+        return first[_METADATA], _known_layout(rest) if len(rest) <= _USUAL else _layout(rest)
+    # Another writer's order.
+    tensors = _from_json(header)
+    metadata = tensors.pop(_METADATA)
+    return metadata, _layout_of(tensors)
+
+
+def _from_json(text: bytes) -> Any:  # noqa: ANN401 - whatever it holds, to be checked
+    # Half as long as the standard library takes.
+    return from_json(text, allow_inf_nan=False, cache_strings="keys")
+
+
+def _layout(rest: bytes) -> _Layout:
+    """Where the tensors lie, of the part of a header after the metadata."""
+    tensors = _from_json(b"{" + rest[1:])
+    if _METADATA in tensors:
+        raise ValueError("there are metadata twice")
+    return _layout_of(tensors)
+
+
+_known_layout = lru_cache(maxsize=1_024)(_layout)
+
+
+def _layout_of(tensors: Mapping[str, Any]) -> _Layout:
+    """The tensors, which fill their bytes without a gap or an overlap, as they lie, and how many bytes that is."""
+    found, place = [], 0
+    for name, tensor in sorted(tensors.items(), key=_offsets):
         begin, end = tensor["data_offsets"]
-        if begin != place:
-            # They are written in the order in which they lie, but the order of a header is free.
-            return _views_in_order(tensors, payload)
-        views[name] = view = np.ndarray(tensor["shape"], _DTYPES[tensor["dtype"]], payload, begin)
-        place += view.nbytes
-        if place != end:
-            raise ValueError(f"the tensor {name} has another size")
-    if place != len(payload):
-        raise ValueError("bytes follow the last tensor")
-    return views
-
-
-def _views_in_order(tensors: dict[str, Any], payload: bytes) -> dict[str, StoredArray]:
-    """The same of tensors in any order."""
-    ordered = dict(sorted(tensors.items(), key=_offsets))
-    if list(ordered) == list(tensors):
-        raise ValueError("a tensor leaves a gap, or overlaps another")
-    return _views(ordered, payload)
+        dtype, shape = _DTYPES[tensor["dtype"]], tuple(tensor["shape"])
+        if not all(type(number) is int and number >= 0 for number in (begin, end, *shape)):
+            raise ValueError(f"the tensor {name} has the shape {shape} from {begin} to {end}")
+        if begin != place or end - begin != dtype.itemsize * prod(shape):
+            raise ValueError(f"the tensor {name} leaves a gap, overlaps another, or has another size")
+        found.append((name, dtype, shape, begin))
+        place = end
+    return tuple(found), place
 
 
 def _offsets(item: tuple[str, Any]) -> Any:  # noqa: ANN401 - whatever the header holds, to be checked

@@ -83,27 +83,25 @@ def _accuracy_text(accuracy: Mapping[str, float]) -> str:
 
 def from_text(text: Mapping[str, str]) -> ModelMetadata:
     """What the texts say. Raises KeyError, ValueError or OverflowError where one is missing or impossible."""
-    trained_time = text.get("trained_time")
-    if "frequency" in text:
-        # To be found out now, not by the first request that names a time.
-        _check_step(text["frequency"], text.get("time_zone", "UTC"))
-    frequency = text.get("frequency")
+    get, family = text.get, intern(text["family"])
+    frequency, time_zone = _step(get("frequency"), get("time_zone", "UTC"))
+    trained_time, covariates = get("trained_time"), get("covariates")
     return ModelMetadata(
         # Interned: what is the same for thousands of models is in memory once.
-        family=intern(text["family"]),
+        family=family,
         model_version=_count(text["model_version"]),
         # How far a pickle forecasts it knows itself.
-        horizon=0 if text["family"] == PICKLE else _count(text["horizon"]),
+        horizon=0 if family == PICKLE else _count(text["horizon"]),
         min_length=_count(text["min_length"]),
-        season_length=_count(text.get("season_length", "1")),
-        frequency=None if frequency is None else intern(frequency),
-        time_zone=intern(text.get("time_zone", "UTC")),
+        season_length=_count(get("season_length", "1")),
+        frequency=frequency,
+        time_zone=time_zone,
         sha256=text["sha256"],
         trained_time=None if trained_time is None else _utc(trained_time),
-        state_time=text.get("state_time"),
-        fit_digest=text.get("fit_digest", ""),
+        state_time=get("state_time"),
+        fit_digest=get("fit_digest", ""),
         accuracy=_accuracy(text),
-        covariates=tuple(text["covariates"].split("\n")) if "covariates" in text else (),
+        covariates=() if covariates is None else tuple(covariates.split("\n")),
     )
 
 
@@ -127,10 +125,15 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=256)
-def _check_step(frequency: str, time_zone: str) -> None:
-    time_after(_EPOCH, 1, frequency, time_zone)
+def _step(frequency: str | None, time_zone: str) -> tuple[str | None, str]:
+    """One object for all equal ones. Raises ValueError where a time cannot be reached by such steps."""
+    if frequency is not None:
+        # To be found out now, not by the first request that names a time.
+        time_after(_EPOCH, 1, frequency, time_zone)
+    return frequency, time_zone
 
 
+@lru_cache(maxsize=4_096)
 def _count(text: str) -> int:
     count = int(text)
     if count < 1:

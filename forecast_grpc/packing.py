@@ -29,10 +29,10 @@ def unpack(text: Mapping[str, str], tensors: Mapping[str, StoredArray]) -> Mappi
     if NAME not in text:
         return tensors
     arrays = dict(tensors)
-    joined, (layout, size) = arrays.pop(NAME), _layout(text[NAME])
+    joined, (places, size) = arrays.pop(NAME), layout(text[NAME])
     if joined.shape != (size,) or not _is_vector(joined):
         raise ValueError(f"{NAME} of the shape {joined.shape} are not {text[NAME]}")
-    for name, start, end in layout:
+    for name, start, end in places:
         arrays[name] = joined[start:end]
     return arrays
 
@@ -42,13 +42,13 @@ def _is_vector(array: StoredArray) -> bool:
 
 
 @lru_cache(maxsize=256)
-def _layout(text: str) -> tuple[tuple[tuple[str, int, int], ...], int]:
+def layout(text: str) -> tuple[tuple[tuple[str, int, int], ...], int]:
     """Name, start and end of each vector, and the end of them all. Raises ValueError for another text."""
-    layout, end = [], 0
+    places, end = [], 0
     for part in text.split(" "):
         name, _, length = part.rpartition(":")
         start, end = end, end + int(length)
         if not name or end <= start:
             raise ValueError(f"{NAME} are not {text}")
-        layout.append((name, start, end))
-    return tuple(layout), end
+        places.append((name, start, end))
+    return tuple(places), end

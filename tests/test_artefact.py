@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from forecast_grpc import container
 from forecast_grpc.artefact import decode, encode, republish
 from forecast_grpc.domain import Forecaster, ForecastQuery, ModelMetadata, StoredArray
 from forecast_grpc.errors import ForecastError, ModelCorrupt, ModelFormatForbidden, ModelFormatUnsupported
@@ -475,3 +476,35 @@ def test_replacing_the_version_of_damaged_bytes_fails_alike() -> None:
 def test_pickletools_reads_all_protocols() -> None:
     """What the recognition of protocols 0 and 1 stands on: instructions are read without being run."""
     assert sum(1 for _ in pickletools.genops(pickle.dumps(Trap(), 0))) > 1
+
+
+@pytest.mark.parametrize("text", ["x},", "x}", '"},"', '},"line":{', "\\"], ids=str)
+def test_no_text_is_taken_for_the_end_of_the_metadata(text: str) -> None:
+    """Whatever stands in a text, the tensors are found after the metadata, as another reader finds them."""
+    model = MODELS["trend"]
+    data = encode(model, replace(metadata(model), state_time=text))
+    served = decode(data, "c")
+    assert served.metadata.state_time == text == header_of(data)["__metadata__"]["state_time"]
+    assert served.forecaster.forecast(np.array([100.0]), 1).tolist() == [101.45]
+
+
+def test_metadata_twice_are_corrupt() -> None:
+    """One reader would take the first, another the second."""
+    start = 8 + int.from_bytes(TREND[:8], "little")
+    header = TREND[8:start].rstrip()[:-1] + b',"__metadata__":{"format_version":"2"}}'
+    with pytest.raises(ModelCorrupt):
+        decode(len(header).to_bytes(8, "little") + header + TREND[start:], "c")
+
+
+def test_many_tensors_are_read_and_not_remembered() -> None:
+    """A header that is longer than any of ours does not stay in memory."""
+    wide = encode(MODELS["combination"], metadata(MODELS["combination"]))
+    tensors = safetensors.numpy.load(wide)
+    many = {**tensors, **{f"unused{number}": np.zeros(1, np.float32) for number in range(100)}}
+    text = {key: value for key, value in header_of(wide)["__metadata__"].items() if key != "header_sha256"}
+    payload = safetensors.numpy.save(many)
+    payload = payload[8 + int.from_bytes(payload[:8], "little") :]
+    data = safetensors.numpy.save(many, metadata={**text, "sha256": sha256(payload).hexdigest()})
+    before = container._known_layout.cache_info().currsize
+    assert decode(data, "c").metadata.family == "combination"
+    assert container._known_layout.cache_info().currsize == before

@@ -1,9 +1,9 @@
 """The weighted mean of models of several families: more accurate than the best of them, most of the time."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -34,6 +34,53 @@ _NO_TAIL: Tail = np.empty(0)
 _ROUNDING = 1e-9
 
 
+class Form(Protocol):
+    """What combinations have in common whose members are made from arrays of the same names and sizes."""
+
+    @property
+    def min_length(self) -> int:
+        """As `Combination.min_length`."""
+        ...
+
+    @property
+    def max_horizon(self) -> int | None:
+        """As `Combination.max_horizon`."""
+        ...
+
+    def made(self, arrays: tuple[StoredArray, ...]) -> tuple[Member, ...]:
+        """The members. Raises ValueError where they cannot be."""
+        ...
+
+
+class LateMembers(Sequence[Member]):
+    """Members that are made when they are first asked for, and kept. None of them was fitted with covariates."""
+
+    __slots__ = ("_arrays", "_members", "form")
+
+    def __init__(self, form: Form, arrays: tuple[StoredArray, ...]) -> None:
+        """`arrays` as the form takes them."""
+        self.form = form
+        self._arrays: tuple[StoredArray, ...] = arrays
+        self._members: tuple[Member, ...] = ()
+
+    def _made(self) -> tuple[Member, ...]:
+        arrays = self._arrays
+        if arrays:
+            # Two threads may both make them: they are the same.
+            self._members = self.form.made(arrays)
+            self._arrays = ()
+        return self._members
+
+    def __getitem__(self, place: Any) -> Any:  # noqa: ANN401 - a number or a slice, a member or some
+        return self._made()[place]
+
+    def __len__(self) -> int:
+        return len(self._made())
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._made())
+
+
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Combination:
@@ -46,7 +93,7 @@ class Combination:
 
     family: ClassVar[str] = "combination"
 
-    members: tuple[Member, ...]
+    members: Sequence[Member]
     """Two or more, each of another family, in alphabetical order of their families."""
 
     weights: FloatArray
@@ -58,12 +105,16 @@ class Combination:
     @property
     def min_length(self) -> int:
         """What the least demanding member needs; where one was fitted with covariates, what that one needs."""
+        if isinstance(self.members, LateMembers):
+            return self.members.form.min_length
         informed = [member.min_length for member in self.members if member.covariate_tail is not None]
         return max(informed) if informed else min([member.min_length for member in self.members])
 
     @property
     def max_horizon(self) -> int | None:
         """The shortest of the members' limits."""
+        if isinstance(self.members, LateMembers):
+            return self.members.form.max_horizon
         return min((limit for member in self.members if (limit := member.max_horizon)), default=None)
 
     @property
@@ -80,6 +131,8 @@ class Combination:
     @property
     def covariate_tail(self) -> FloatArray | None:
         """That of the one member which was fitted with covariates, if any was."""
+        if isinstance(self.members, LateMembers):
+            return None
         for member in self.members:
             if member.covariate_tail is not None:
                 return member.covariate_tail
