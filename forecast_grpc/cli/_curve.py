@@ -11,7 +11,7 @@ from forecast_grpc.usage import Curve
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TITLE = "requests whose model is in memory, against the room for models in each replica"
+TITLE = "% of the requests whose model is in memory, by the room for models in each replica"
 """Of both pictures."""
 
 _HEIGHT = 18
@@ -56,7 +56,6 @@ def in_terminal(picture: CurvePicture, *, colours: bool) -> str:
         figure.draw(line.lines())
     figure.draw(figure.signal(places, rates, marker=plotext.marker("braille", _BLUE)).lines())
     figure.title(TITLE)
-    figure.label("%", "y")
     figure.ruler("x").ticks(picture.ticks, [size(2.0**power) for power in picture.ticks])
     legend = "   ".join(f"{sign} {name}" for sign, name in zip("│┃", picture.marks, strict=False))
     text = f"{figure.build().string().rstrip()}\n  {legend}"

@@ -139,7 +139,11 @@ def _draw(
     from forecast_grpc.cli._curve import CurvePicture, draw_in, in_terminal
     from forecast_grpc.cli._picture import to_file
 
-    advised = None if advice is None else advice.max_warm_bytes + advice.max_hot_models * access.model_bytes
+    advised = None
+    if advice is not None:
+        # The curve is of as many replicas as there are: of another number each has another share of the customers.
+        room = advice.max_warm_bytes + advice.max_hot_models * access.model_bytes
+        advised = room * advice.num_replicas / len(access.replicas)
     picture = CurvePicture(curve=access.by_bytes, now=max(access.room, 1.0), advised=advised)
     if plot_file is not None:
         to_file(partial(draw_in, picture), plot_file)

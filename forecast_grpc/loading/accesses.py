@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from forecast_grpc.loading.frequent import FrequentCustomers
 from forecast_grpc.loading.reuse import ALWAYS_SAMPLED, ReuseSketch
+from forecast_grpc.loading.rings import SLOT_BYTES
 from forecast_grpc.usage import Load, Machine, Memory, ReplicaUsage
 
 HALF_LIFE_S = 3_600.0
@@ -55,7 +56,7 @@ class AccessLog:
         if not hit:
             self._misses += 1
         self.frequent.record(customer_id)
-        self.reuse.record(customer_id, nbytes)
+        self.reuse.record(customer_id, nbytes + SLOT_BYTES)
 
     async def run(self) -> None:
         """Lets what was seen count less and less, until it is cancelled."""

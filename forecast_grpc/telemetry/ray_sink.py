@@ -3,6 +3,7 @@
 import logging
 import logging.handlers
 from collections.abc import Callable, Iterable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,23 @@ _COUNTERS: _Table = {
     "unloads": ("Models that Ray's multiplexer has let go.", ()),
     "refreshes": ("Checks of a model in memory against the store, by outcome.", ("outcome",)),
 }
+_FROM_THE_START: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "requests": {"code": ("OK",), "protocol": ("grpc", "http")},
+    "errors": {
+        "protocol": ("grpc", "http"),
+        "reason": ("DEADLINE_EXCEEDED", "INTERNAL", "MODEL_CORRUPT", "OVERLOADED", "STORE_UNAVAILABLE"),
+    },
+    "model_requests": {"tier": ("hot", "warm", "cold")},
+    "model_misses": {"cause": ("new", "dropped", "loading")},
+    "negative_hits": {"reason": ("MODEL_NOT_FOUND",)},
+    "stale_serves": {},
+    "warm_evictions": {},
+    "loads": {"outcome": ("ok", "MODEL_NOT_FOUND", "MODEL_CORRUPT", "STORE_UNAVAILABLE")},
+    "unloads": {},
+    "refreshes": {"outcome": ("unchanged", "replaced", "gone", "damaged", "failed")},
+}
+"""Counters that stand at 0 before anything happens: in a series that begins with its first rise nobody sees it."""
+
 _HISTOGRAMS: _Table = {
     "request_duration_ms": ("Time to answer a request, in milliseconds; sampled under load.", ("protocol",)),
     "load_duration_ms": ("Time to get a model from the store, in milliseconds.", ("outcome",)),
@@ -69,6 +87,10 @@ class RayMetrics:
             name: metrics.Gauge(_PREFIX + name, description=text, tag_keys=tags)
             for name, (text, tags) in _GAUGES.items()
         }
+        for name, values in _FROM_THE_START.items():
+            for chosen in product(*values.values()):
+                # A counter's own method takes no 0.
+                self._counters[name]._record(0.0, dict(zip(values, chosen, strict=True)))  # noqa: SLF001
 
     def add(self, name: str, tags: TagValues, amount: float) -> None:
         """Raises a counter."""
