@@ -8,9 +8,19 @@ ARGS ?=
 
 BUF_VERSION := 1.75.0
 UV_VERSION := 0.13.9
+GO_PLUGIN_VERSION := 1.36.12
+GO_GRPC_PLUGIN_VERSION := 1.6.2
+ES_PLUGIN_VERSION := 2.17.0
 BUF ?= $(TOOLS)/buf-$(BUF_VERSION)/node_modules/.bin/buf
 UV ?= $(TOOLS)/uv-$(UV_VERSION)/bin/uv
 PY := $(VENV)/bin/python
+
+# The generators of stubs for Go and TypeScript, where there is a toolchain to install them with: on other machines
+# tools/generate.py leaves these languages out, and says so.
+GO_PLUGINS := $(TOOLS)/go-plugins-$(GO_PLUGIN_VERSION)-$(GO_GRPC_PLUGIN_VERSION)
+ES_PLUGIN := $(TOOLS)/protoc-gen-es-$(ES_PLUGIN_VERSION)/node_modules/.bin
+PLUGINS := $(if $(shell command -v go),$(GO_PLUGINS)/protoc-gen-go) $(if $(shell command -v npm),$(ES_PLUGIN)/protoc-gen-es)
+GENERATE = PATH="$(abspath $(GO_PLUGINS)):$(abspath $(ES_PLUGIN)):$$PATH" $(PY) tools/generate.py $(BUF)
 
 # The scripts among benchmarks/: each has a main.
 BENCHMARKS ?= $(patsubst benchmarks/%.py,%,$(shell grep -ls '^if __name__' benchmarks/*.py))
@@ -33,11 +43,12 @@ test: setup  ## Run the tests (ARGS="tests/test_wire.py -k horizon" for some of 
 	@exec $(PY) -m pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadgroup)
 
 # A make of its own: all checks run, side by side, and each reports, whichever fails.
-check: setup $(BUF)  ## Check formatting, lint, types, the protos and the generated code
+check: setup $(BUF) $(PLUGINS)  ## Check formatting, lint, types, the protos and the generated code
 	@$(MAKE) --no-print-directory --keep-going $(if $(filter -j%,$(MAKEFLAGS)),,-j4) \
 		$(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(CHECKS)
 
 check-format check-protos check-breaking check-generated: $(BUF)
+check-generated: $(PLUGINS)
 
 check-format:
 	@$(PY) -m ruff format --quiet --diff .
@@ -56,15 +67,15 @@ check-breaking:
 	@tools/breaking.sh $(BUF)
 
 check-generated:
-	@$(PY) tools/generate.py $(BUF) --check
+	@$(GENERATE) --check
 
 format: setup $(BUF)  ## Format the code and the protos, and mend what lint can mend
 	@$(PY) -m ruff check --quiet --fix-only .
 	@$(PY) -m ruff format --quiet .
 	@$(BUF) format --write
 
-gen: setup $(BUF)  ## Generate forecast_grpc/v1 anew from protos/
-	@$(PY) tools/generate.py $(BUF)
+gen: setup $(BUF) $(PLUGINS)  ## Generate the stubs of every language anew from protos/
+	@$(GENERATE)
 
 bench: setup  ## Run the benchmarks, which write tables and plots (BENCHMARKS=throughput for one of them)
 	@set -e; for name in $(BENCHMARKS); do echo "--- $$name"; $(PY) -m benchmarks.$$name $(ARGS); done
@@ -75,7 +86,7 @@ lock: $(UV)  ## Write requirements.txt anew from pyproject.toml (ARGS=--upgrade 
 		--quiet --output-file requirements.txt $(ARGS)
 
 clean:  ## Remove what make has made: environment, tools, caches
-	@rm -rf $(VENV) $(TOOLS) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(TOOLS) build dist *.egg-info clients/*/node_modules clients/*/dist clients/*/target clients/*/.venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find forecast_grpc clients benchmarks tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # No lock file: npm's would name the registry. The version is exact, and the package has no dependencies but its
@@ -86,6 +97,18 @@ $(TOOLS)/buf-$(BUF_VERSION)/node_modules/.bin/buf:
 	@npm install --prefix $(TOOLS)/buf-$(BUF_VERSION) --no-save --no-package-lock --no-audit --no-fund \
 		--ignore-scripts --loglevel=error @bufbuild/buf@$(BUF_VERSION) >/dev/null
 	@touch $@
+
+# The same for the TypeScript generator: its few dependencies come in whichever version is the newest.
+$(ES_PLUGIN)/protoc-gen-es:
+	@echo "Installing protoc-gen-es $(ES_PLUGIN_VERSION) ..."
+	@npm install --prefix $(dir $(patsubst %/,%,$(dir $(ES_PLUGIN)))) --no-save --no-package-lock --no-audit --no-fund \
+		--ignore-scripts --loglevel=error @bufbuild/protoc-gen-es@$(ES_PLUGIN_VERSION) >/dev/null
+	@touch $@
+
+$(GO_PLUGINS)/protoc-gen-go:
+	@echo "Installing protoc-gen-go $(GO_PLUGIN_VERSION) ..."
+	@GOBIN=$(abspath $(GO_PLUGINS)) go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@v$(GO_GRPC_PLUGIN_VERSION)
+	@GOBIN=$(abspath $(GO_PLUGINS)) go install google.golang.org/protobuf/cmd/protoc-gen-go@v$(GO_PLUGIN_VERSION)
 
 $(TOOLS)/uv-$(UV_VERSION)/bin/uv:
 	@python=$$(tools/find_python.sh "$(PYTHON)") && $$python -m venv --clear $(TOOLS)/uv-$(UV_VERSION)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,17 @@ class RunningService:
     def log_text(self) -> str:
         """All that the replicas have logged by now."""
         return "".join(path.read_text("utf-8") for path in sorted(self.logs.glob("forecast_grpc_*.log*")))
+
+    def replica_processes(self) -> list[psutil.Process]:
+        """The processes of the replicas, by the names that Ray gives them."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if _command(child).startswith("ray::ServeReplica")]
+
+
+def _command(process: psutil.Process) -> str:
+    with suppress(psutil.NoSuchProcess):  # it may have ended meanwhile, and wait to be buried
+        return " ".join(process.cmdline())
+    return ""
 
 
 def eventually(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:

@@ -13,8 +13,9 @@ import pytest
 from forecast_grpc import errors
 from forecast_grpc.config import Settings
 from forecast_grpc.telemetry import ray_sink
+from forecast_grpc.v1 import forecast_pb2, model_pb2
 from forecast_grpc.v1.error_reason_pb2 import ErrorReason
-from tests.documents import ROOT, anchors, blocks, links, pages, prose
+from tests.documents import ROOT, anchors, blocks, commands, links, pages, prose
 from tests.service import RunningService, eventually
 
 OPERATING = ROOT / "docs" / "operating.md"
@@ -123,6 +124,15 @@ def fields_seen(service: RunningService) -> dict[str, set[str]]:
     for line in map(json.loads, service.log_text().splitlines()):
         seen.setdefault(line["event"], set()).update(set(line) - {"time", "event", "replica"})
     return seen
+
+
+def test_grpcurl_shows_every_rpc() -> None:
+    """docs/grpcurl.md has a call of each RPC of ours, with what it prints."""
+    files = (forecast_pb2.DESCRIPTOR, model_pb2.DESCRIPTOR)
+    services = chain.from_iterable(file.services_by_name.values() for file in files)
+    rpcs = {f"{service.full_name}/{name}" for service in services for name in service.methods_by_name}
+    shown = [each.text for each in commands(ROOT / "docs" / "grpcurl.md") if each.output]
+    assert {rpc for rpc in rpcs if not any(text.endswith(rpc) for text in shown)} == set()
 
 
 def test_reasons_are_those_that_there_are() -> None:

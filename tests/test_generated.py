@@ -165,13 +165,17 @@ def test_strict_callers_are_typed(site: Path, tmp_path: Path, change: str, compl
     assert (complaint in done.stdout) if complaint else (done.returncode == 0), done.stdout
 
 
+BUILT = shutil.ignore_patterns("node_modules", "target", "dist", ".venv", "__pycache__")
+"""What the builds of the clients leave behind."""
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A clone of the repository to break, with the working tree's protos and tools in it."""
     folder = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", ROOT, folder], check=True)
-    for name in ("protos", "tools", "forecast_grpc/v1"):
-        shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
+    for name in ("protos", "tools", "forecast_grpc/v1", "clients"):
+        shutil.copytree(ROOT / name, folder / name, ignore=BUILT, dirs_exist_ok=True)
     for name in ("Makefile", "buf.yaml", "buf.gen.yaml"):
         shutil.copy(ROOT / name, folder / name)
     return folder
@@ -183,7 +187,7 @@ def check(clone: Path, target: str) -> subprocess.CompletedProcess[str]:
     if not found and "CI" not in os.environ:
         pytest.skip("buf is not installed: `make check` installs it")
     assert found, "buf is not installed: `make check` installs it"
-    arguments = ["make", target, f"BUF={found[-1]}", f"PY={sys.executable}"]
+    arguments = ["make", target, f"BUF={found[-1]}", f"PY={sys.executable}", f"TOOLS={ROOT / '.tools'}"]
     return subprocess.run(arguments, cwd=clone, capture_output=True, text=True, check=False)
 
 
@@ -218,4 +222,47 @@ def test_stale_generated_code_is_refused(clone: Path) -> None:
     )
     done = check(clone, "check-generated")
     assert done.returncode != 0
-    assert "stale: v1/forecast_pb2.pyi" in done.stderr
+    assert "stale: forecast_grpc/v1/forecast_pb2.pyi" in done.stderr
+
+
+STALE = (
+    ("clients/go/forecast/v1/forecast.pb.go", "package forecastv1", "package forecastv2"),
+    ("clients/typescript/src/gen/forecast/v1/forecast_pb.ts", "/* eslint-disable */", "/* eslint */"),
+    ("clients/python/forecast_grpc_client/v1/forecast_pb2.py", "_pool.POOL", "_pool.Default"),
+    ("clients/go/service_config.json", '"maxAttempts": 5', '"maxAttempts": 4'),
+)
+"""Changes to what `make gen` writes for the clients."""
+
+
+def test_stale_code_of_each_language_is_refused(clone: Path) -> None:
+    """`make check` fails, and names the files, where they are not what `make gen` would write."""
+    for path, old, new in STALE:
+        text = (clone / path).read_text(encoding="utf-8")
+        assert old in text
+        (clone / path).write_text(text.replace(old, new, 1), encoding="utf-8")
+    done = check(clone, "check-generated")
+    assert done.returncode != 0
+    assert {f"stale: {path}" for path, _, _ in STALE} <= set(done.stderr.splitlines())
+
+
+def test_a_language_without_its_generator_is_left_out(clone: Path, tmp_path: Path) -> None:
+    """Without Go and npm `make check` says what it has left out; under CI=true it fails."""
+    for program in ("sh", "git", "tar"):
+        (tmp_path / program).symlink_to(str(shutil.which(program)))
+    generate = [
+        sys.executable,
+        "tools/generate.py",
+        str(max(ROOT.glob(".tools/buf-*/node_modules/.bin/buf"))),
+    ]
+    # buf's launcher is a script for Node.js.
+    node = Path(str(shutil.which("node"))).parent
+    for ci, code in (({}, 0), ({"CI": "true"}, 1)):
+        done = subprocess.run(
+            [*generate, "--check"],
+            cwd=clone,
+            env={"PATH": f"{tmp_path}:{node}", "HOME": str(tmp_path), **ci},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        for language in ("Go", "TypeScript"):
+            assert f"{language} is left out" in done.stderr

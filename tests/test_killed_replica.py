@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from tests import stores
@@ -35,7 +34,7 @@ def test_a_killed_replica_is_survived(
 ) -> None:
     """All customers are answered again, each by one replica over both protocols, by three replicas in all."""
     before = eventually(lambda: settled(fleet))
-    victim = replica_processes(fleet)[0]
+    victim = fleet.replica_processes()[0]
     victim.kill()
     victim.wait(30)
     after = eventually(lambda: settled(fleet), timeout_s=150)
@@ -55,7 +54,7 @@ def test_a_new_replica_has_the_busiest_customers(fleet: RunningService) -> None:
     names = set(before.values())
     # Each replica notes twice a second who asks, where what it notes outlives it.
     time.sleep(2.0)
-    victim = replica_processes(fleet)[0]
+    victim = fleet.replica_processes()[0]
     victim.kill()
     victim.wait(30)
     line = eventually(lambda: taken_over(fleet, names), timeout_s=150)
@@ -92,9 +91,3 @@ def settled(service: RunningService) -> dict[str, str]:
                 if outcome.code != "OK" or where.setdefault(customer, replica) != replica:
                     return {}
     return where if len(set(where.values())) == REPLICAS else {}
-
-
-def replica_processes(service: RunningService) -> list[psutil.Process]:
-    """The processes of the replicas, by the names that Ray gives them."""
-    children = psutil.Process(service.process.pid).children(recursive=True)
-    return [child for child in children if " ".join(child.cmdline()).startswith("ray::ServeReplica")]

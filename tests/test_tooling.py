@@ -178,7 +178,8 @@ def test_no_file_names_this_machine() -> None:
 
 
 def test_tool_versions_are_exact() -> None:
-    """The Makefile pins buf and uv to one version each; npm's lock file, which names its registry, is not kept."""
+    """The Makefile pins each tool to one version; npm's lock file, which names its registry, is not kept."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    assert re.findall(r"^(\w+)_VERSION := \d+\.\d+\.\d+$", makefile, re.MULTILINE) == ["BUF", "UV"]
+    tools = ["BUF", "UV", "GO_PLUGIN", "GO_GRPC_PLUGIN", "ES_PLUGIN"]
+    assert re.findall(r"^(\w+)_VERSION := \d+\.\d+\.\d+$", makefile, re.MULTILINE) == tools
     assert not [path for path in tracked_files() if path.name == "package-lock.json"]

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -10,26 +11,25 @@ from google.rpc import error_details_pb2, status_pb2
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 
+RETRIES = (Path(__file__).parents[1] / "service_config.json").read_text("utf-8")
 SEQUENCE = (100, 102, 98, 105, 110, 108, 112, 115, 118, 120)
 
 
 def main() -> int:
     """Makes the call that the command line asks for. Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("values", nargs="*", type=float, default=SEQUENCE, help="observations, oldest first")
+    parser.add_argument("values", nargs="*", type=float, default=SEQUENCE, help="oldest first; nan: missing")
     parser.add_argument("--address", default="127.0.0.1:9000", help="HOST:PORT (default: %(default)s)")
     parser.add_argument("--customer", default="customer_123", help="whose model (default: %(default)s)")
     parser.add_argument("--horizon", type=int, help="steps to forecast (default: the model's own)")
     parser.add_argument("--timeout", type=float, default=5.0, help="deadline in s (default: %(default)s)")
     options = parser.parse_args()
-    # NaN is a missing observation; an empty sequence goes on from the end of training.
     request = ForecastRequest(sequence_data=options.values, horizon=options.horizon)
     request.quantile_levels.extend([0.1, 0.9])
     metadata = (("multiplexed_model_id", options.customer),)
-    with grpc.insecure_channel(options.address) as channel:
+    with grpc.insecure_channel(options.address, [("grpc.service_config", RETRIES)]) as channel:
         stub = ForecastServiceStub(channel)
         try:
-            # Without a deadline a call may wait for ever.
             response, call = stub.Forecast.with_call(request, timeout=options.timeout, metadata=metadata)
         except grpc.RpcError as error:
             print(*explain(error), sep="\n  ", file=sys.stderr)  # type: ignore[arg-type]  # an ended call too

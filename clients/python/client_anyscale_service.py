@@ -27,17 +27,18 @@ def main() -> int:
     if not options.endpoint or not options.token:
         parser.error("name the service and its token with ANYSCALE_ENDPOINT and ANYSCALE_TOKEN")
     host = options.endpoint.removeprefix("https://").rstrip("/")
+    target = host if ":" in host else f"{host}:443"
+    retries = (Path(__file__).parents[1] / "service_config.json").read_text("utf-8")
     roots = options.ca_certificate.read_bytes() if options.ca_certificate else None
     # gRPC sends the token as `authorization: Bearer TOKEN`, and never over a channel without TLS.
     bearer = grpc.access_token_call_credentials(options.token)
     credentials = grpc.composite_channel_credentials(grpc.ssl_channel_credentials(roots), bearer)
     named = {"multiplexed_model_id": options.customer, "application": options.application}
     metadata = tuple((key, value) for key, value in named.items() if value)
-    request = ForecastRequest(sequence_data=options.values)
-    with grpc.secure_channel(host if ":" in host else f"{host}:443", credentials) as channel:
-        forecast = ForecastServiceStub(channel).Forecast
+    with grpc.secure_channel(target, credentials, [("grpc.service_config", retries)]) as channel:
+        ask = ForecastServiceStub(channel).Forecast.with_call
         try:
-            response, call = forecast.with_call(request, timeout=10, metadata=metadata)
+            response, call = ask(ForecastRequest(sequence_data=options.values), timeout=10, metadata=metadata)
         except grpc.RpcError as error:
             print(*explain(error), sep="\n  ", file=sys.stderr)  # type: ignore[arg-type]  # an ended call too
             return 1

@@ -2,10 +2,10 @@
 
 import argparse
 import asyncio
-import random
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import grpc
 from rich.console import Console
@@ -15,6 +15,7 @@ from rich.table import Table
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 
+RETRIES = (Path(__file__).parents[1] / "service_config.json").read_text("utf-8")
 CUSTOMERS = tuple(f"customer_{name}" for name in ("123", "456", "789", "abc", "def", "hij"))
 TIERS = ("hot", "warm", "cold")
 
@@ -24,11 +25,10 @@ async def send(options: argparse.Namespace) -> list[tuple[str, str, float]]:
     slots = asyncio.Semaphore(options.concurrency)
 
     async def forecast(customer: str) -> tuple[str, str, float]:
-        request = ForecastRequest(sequence_data=[random.uniform(90, 110) for _ in range(10)])  # noqa: S311 - no secret
-        metadata = (("multiplexed_model_id", customer),)
+        request = ForecastRequest(sequence_data=range(90, 110))
         async with slots:
             started = time.perf_counter()
-            call = stub.Forecast(request, timeout=5.0, metadata=metadata)
+            call = stub.Forecast(request, timeout=5.0, metadata=(("multiplexed_model_id", customer),))
             try:
                 await call
                 outcome = str(dict(await call.trailing_metadata())["forecast-cache"])
@@ -36,7 +36,7 @@ async def send(options: argparse.Namespace) -> list[tuple[str, str, float]]:
                 outcome = f"{error.code().name}: {error.details()}"
             return customer, outcome, 1e3 * (time.perf_counter() - started)
 
-    async with grpc.aio.insecure_channel(options.address) as channel:
+    async with grpc.aio.insecure_channel(options.address, [("grpc.service_config", RETRIES)]) as channel:
         stub = ForecastServiceStub(channel)
         calls = [forecast(CUSTOMERS[number % len(CUSTOMERS)]) for number in range(options.requests)]
         bar = track(asyncio.as_completed(calls), "Forecasting", len(calls), console=Console(stderr=True))

@@ -8,6 +8,7 @@ import pytest
 
 from forecast_grpc.models.linear import Linear
 from forecast_grpc.store import FolderStore
+from tests.clients.toolchains import Workshop, shared_folder
 from tests.clients.troubled import troubled_service
 from tests.service import RunningService
 from tests.stores import HORIZON, publisher, residuals
@@ -36,3 +37,9 @@ def troubled(service: RunningService, tmp_path_factory: pytest.TempPathFactory) 
     """The service in trouble, behind the same ingress as the shared one."""
     with troubled_service(service.ingress, tmp_path_factory.mktemp("unused")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Where the clients are built."""
+    return Workshop(shared_folder(tmp_path_factory))

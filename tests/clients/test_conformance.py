@@ -7,9 +7,12 @@ from itertools import chain
 
 import pytest
 
+import conformance
+from conformance import Case
 from forecast_grpc.v1.error_reason_pb2 import ErrorReason
 from tests.clients import cases
 from tests.clients.cases import CASES, Verdict
+from tests.clients.toolchains import LANGUAGES, Language, Workshop, require, shell
 from tests.conftest import CONFORMANCE
 from tests.service import RunningService
 
@@ -37,9 +40,9 @@ def report(record: Record, language: str, ingress: str, verdicts: Iterable[Verdi
 # --- the file ---
 
 
-def document() -> list[cases.Case]:
+def document() -> list[Case]:
     """All cases as they are written."""
-    written: list[cases.Case] = json.loads(CASES.read_text("utf-8"))["cases"]
+    written: list[Case] = json.loads(CASES.read_text("utf-8"))["cases"]
     return written
 
 
@@ -57,7 +60,7 @@ def test_cases_are_well_formed() -> None:
     for case in document():
         assert {"group", "name", "rpc"} <= set(case), case
         assert ("reply" in case) != ("error" in case), case
-        assert ("request" in case) != ("body" in case), case
+        assert len({"request", "requests", "body"} & set(case)) == 1, case
         known = {
             "group",
             "name",
@@ -66,6 +69,7 @@ def test_cases_are_well_formed() -> None:
             "only",
             "metadata",
             "request",
+            "requests",
             "body",
             "ignore",
             "trailing",
@@ -94,8 +98,8 @@ def test_cases_are_well_formed() -> None:
 )
 def test_a_difference_is_found(got: object, path: str) -> None:
     """A bit, a length, a field too many or too few: the comparison sees it and says where."""
-    assert cases.difference({"forecast": [1, 2]}, got).partition(":")[0] == path
-    assert cases.difference([0.0], [-0.0])
+    assert conformance.unlike({"forecast": [1, 2]}, got).partition(":")[0] == path
+    assert conformance.unlike([0.0], [-0.0])
 
 
 # --- the clients ---
@@ -117,3 +121,21 @@ def test_http(services: dict[str, RunningService], record_property: Record) -> N
         for name, service in services.items()
     ]
     report(record_property, "HTTP", services["standard"].ingress, chain.from_iterable(run))
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
+def test_client(
+    language: Language, workshop: Workshop, services: dict[str, RunningService], record_property: Record
+) -> None:
+    """The client in this language gets what the cases say."""
+    require(language)
+    folder, verdicts = workshop.built(language), list[Verdict]()
+    for name, service in services.items():
+        command = language.conformance.format(address=service.grpc_address, service=name)
+        done = shell(command, folder)
+        assert done.returncode in {0, 1}, done.stdout + done.stderr
+        lines = [line.split("\t") for line in done.stdout.splitlines()]
+        verdicts += [Verdict(group=group, name=case, problem=problem) for group, case, problem in lines]
+        asked = [(case["group"], case["name"]) for case in cases.cases(name, "grpc")]
+        assert [(group, case) for group, case, _ in lines] == asked
+    report(record_property, language.name, services["standard"].ingress, verdicts)

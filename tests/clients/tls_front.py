@@ -20,27 +20,41 @@ TOKEN = "let-me-in"  # noqa: S105 - it opens nothing but this front
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsFront(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs alone
-    """Forwards unary calls, bytes and metadata, of those who have the token."""
+    """Forwards calls, bytes and metadata, of those who have the token: unary ones, and streams named so."""
 
     channel: grpc.Channel
     """To the service."""
+
+    refuses_first: bool = False
+    """Whether the first attempt of each call is refused as UNAVAILABLE."""
 
     seen: list[dict[str, Any]] = field(default_factory=list)
     """The metadata of each call that came."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
         """The handler of any method: no serializer looks into its bytes."""
-        forward = self.channel.unary_unary(handler_call_details.method, None, None)
+        method = handler_call_details.method
+        if "/Stream" in method:
+            stream = self.channel.stream_stream(method, None, None)
+            return grpc.stream_stream_rpc_method_handler(
+                lambda requests, context: stream(requests, metadata=self._admitted(context))
+            )
+        forward = self.channel.unary_unary(method, None, None)
+        return grpc.unary_unary_rpc_method_handler(
+            lambda request, context: _forwarded(forward, request, self._admitted(context), context)
+        )
 
-        def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
-            metadata = dict(context.invocation_metadata())
-            self.seen.append(dict(metadata))
-            if metadata.pop("authorization", None) != f"Bearer {TOKEN}":
-                context.abort(grpc.StatusCode.UNAUTHENTICATED, "The token is not that of this service.")
-            metadata.pop("user-agent", None)
-            return _forwarded(forward, request, tuple(metadata.items()), context)
-
-        return grpc.unary_unary_rpc_method_handler(answer)
+    def _admitted(self, context: grpc.ServicerContext) -> tuple[tuple[str, str | bytes], ...]:
+        """The metadata to forward. Ends the call of whoever has not the token."""
+        metadata = dict(context.invocation_metadata())
+        self.seen.append(dict(metadata))
+        if metadata.pop("authorization", None) != f"Bearer {TOKEN}":
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "The token is not that of this service.")
+        metadata.pop("user-agent", None)
+        # Clients say so of their own accord when they try again.
+        if metadata.pop("grpc-previous-rpc-attempts", None) is None and self.refuses_first:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "Not at the first attempt.")
+        return tuple(metadata.items())
 
 
 def _forwarded(forward: Any, request: bytes, metadata: Any, context: grpc.ServicerContext) -> bytes:
@@ -56,7 +70,9 @@ def _forwarded(forward: Any, request: bytes, metadata: Any, context: grpc.Servic
 
 
 @contextmanager
-def tls_front(address: str, folder: Path) -> Iterator[tuple[TlsFront, str, Path]]:
+def tls_front(
+    address: str, folder: Path, *, refuses_first: bool = False
+) -> Iterator[tuple[TlsFront, str, Path]]:
     """A front before the service at `address`; yields it, its own address, and the certificate to trust."""
     key, certificate = _self_signed()
     trusted = folder / "ca.pem"
@@ -64,7 +80,7 @@ def tls_front(address: str, folder: Path) -> Iterator[tuple[TlsFront, str, Path]
     server = grpc.server(ThreadPoolExecutor(4))
     port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
     with grpc.insecure_channel(address) as channel:
-        front = TlsFront(channel=channel)
+        front = TlsFront(channel=channel, refuses_first=refuses_first)
         server.add_generic_rpc_handlers((front,))
         server.start()
         try:

@@ -1,0 +1,107 @@
+"""The client for asyncio."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from grpc import aio
+
+from forecast_grpc_client import _wire
+from forecast_grpc_client._connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Connection
+from forecast_grpc_client._errors import ForecastError, error_of, provenance_of
+from forecast_grpc_client._pending import Pending
+from forecast_grpc_client._values import Forecast, Request
+from forecast_grpc_client.v1 import forecast_pb2 as pb
+from forecast_grpc_client.v1.forecast_pb2_grpc import ForecastServiceStub
+
+
+class AsyncClient:
+    """As `Client`, for the tasks of one event loop: make it where the loop runs."""
+
+    def __init__(self, address: str | Connection = DEFAULT_ADDRESS) -> None:
+        """As `Client`."""
+        self._connection = address if isinstance(address, Connection) else Connection(address)
+        connect: Any = aio.secure_channel if self._connection.credentials else aio.insecure_channel
+        self.channel: aio.Channel = connect(**self._connection.arguments())
+        """As `Client.channel`."""
+        self._stub = ForecastServiceStub(self.channel)
+
+    @classmethod
+    def anyscale(cls, host: str, token: str, application: str | None = None) -> Self:
+        """As `Client.anyscale`."""
+        return cls(Connection.anyscale(host, token, application))
+
+    async def forecast(
+        self, request: Request, *, timeout_s: float = DEFAULT_TIMEOUT_S, request_id: str | None = None
+    ) -> Forecast:
+        """As `Client.forecast`."""
+        message, metadata = _wire.to_message(request), self._connection.call(request.customer_id, request_id)
+        call = self._stub.Forecast(message, metadata=metadata, timeout=timeout_s)
+        try:
+            reply = await call
+        except grpc.RpcError as error:
+            raise error_of(error) from error
+        return _wire.from_message(reply, provenance_of(await call.trailing_metadata()))
+
+    async def batch(
+        self,
+        requests: Iterable[Request],
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        request_id: str | None = None,
+    ) -> list[Forecast | ForecastError]:
+        """As `Client.batch`."""
+        asked = list(requests)
+        metadata = self._connection.call(_wire.only_customer(asked), request_id)
+        message = _wire.to_batch(asked, timeout_s)
+        call = self._stub.BatchForecast(message, metadata=metadata, timeout=timeout_s)
+        try:
+            reply = await call
+        except grpc.RpcError as error:
+            raise error_of(error) from error
+        provenance = provenance_of(await call.trailing_metadata())
+        return [_wire.from_result(result, provenance) for result in reply.results]
+
+    async def stream(
+        self,
+        requests: Iterable[Request] | AsyncIterable[Request],
+        *,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> AsyncIterator[tuple[Request, Forecast | ForecastError]]:
+        """As `Client.stream`; the requests are taken in a task of their own, and may come asynchronously."""
+        pending = Pending()
+        metadata = self._connection.call("", request_id)
+        call = self._stub.StreamForecast(_messages(pending, requests), metadata=metadata, timeout=timeout_s)
+        try:
+            async for message in call:
+                for answer in pending.answered(message):
+                    yield answer
+        except grpc.RpcError as error:
+            raise error_of(error) from error
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        """As `Client.close`."""
+        await self.channel.close(None)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+async def _messages(
+    pending: Pending, requests: Iterable[Request] | AsyncIterable[Request]
+) -> AsyncIterator[pb.StreamForecastRequest]:
+    if isinstance(requests, AsyncIterable):
+        async for request in requests:
+            yield pending.message(request)
+    else:
+        for request in requests:
+            yield pending.message(request)

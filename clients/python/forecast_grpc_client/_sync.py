@@ -1,0 +1,97 @@
+"""The blocking client."""
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from forecast_grpc_client import _wire
+from forecast_grpc_client._connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Connection
+from forecast_grpc_client._errors import ForecastError, error_of, provenance_of
+from forecast_grpc_client._pending import Pending
+from forecast_grpc_client._values import Forecast, Request
+from forecast_grpc_client.v1.forecast_pb2_grpc import ForecastServiceStub
+
+
+class Client:
+    """One connection, for all calls and any number of threads. Connects at the first call; close it at the end."""
+
+    def __init__(self, address: str | Connection = DEFAULT_ADDRESS) -> None:
+        """To HOST:PORT without TLS, or by a Connection that says more."""
+        self._connection = address if isinstance(address, Connection) else Connection(address)
+        connect: Any = grpc.secure_channel if self._connection.credentials else grpc.insecure_channel
+        self.channel: grpc.Channel = connect(**self._connection.arguments())
+        """For other stubs of `forecast_grpc_client.v1`, such as the model service's."""
+        self._stub = ForecastServiceStub(self.channel)
+
+    @classmethod
+    def anyscale(cls, host: str, token: str, application: str | None = None) -> Self:
+        """To an Anyscale service: TLS, its token, and the Serve application's name where it runs several."""
+        return cls(Connection.anyscale(host, token, application))
+
+    def forecast(
+        self, request: Request, *, timeout_s: float = DEFAULT_TIMEOUT_S, request_id: str | None = None
+    ) -> Forecast:
+        """The answer to a request, tried again as the retry policy says until `timeout_s` have passed.
+
+        Raises ForecastError; TypeError or ValueError where a field of the request is not of its type.
+        """
+        message, metadata = _wire.to_message(request), self._connection.call(request.customer_id, request_id)
+        try:
+            reply, call = self._stub.Forecast.with_call(message, metadata=metadata, timeout=timeout_s)
+        except grpc.RpcError as error:
+            raise error_of(error) from error
+        return _wire.from_message(reply, provenance_of(call.trailing_metadata()))
+
+    def batch(
+        self,
+        requests: Iterable[Request],
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        request_id: str | None = None,
+    ) -> list[Forecast | ForecastError]:
+        """The answers to many requests by one call, in their order; one that fails fails alone.
+
+        Where the time runs out, what is there comes, and the rest is DEADLINE_EXCEEDED. Raises as `forecast`.
+        """
+        asked = list(requests)
+        metadata = self._connection.call(_wire.only_customer(asked), request_id)
+        message = _wire.to_batch(asked, timeout_s)
+        try:
+            reply, call = self._stub.BatchForecast.with_call(message, metadata=metadata, timeout=timeout_s)
+        except grpc.RpcError as error:
+            raise error_of(error) from error
+        provenance = provenance_of(call.trailing_metadata())
+        return [_wire.from_result(result, provenance) for result in reply.results]
+
+    def stream(
+        self, requests: Iterable[Request], *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> Iterator[tuple[Request, Forecast | ForecastError]]:
+        """Each request with its answer as soon as that is there, in no order; one that fails fails alone.
+
+        Requests are taken in a thread of their own, and only while the service has room for more. Who stops before
+        the end closes the iterator. Raises as `forecast`, where the stream as a whole fails.
+        """
+        pending = Pending()
+        metadata = self._connection.call("", request_id)
+        call = self._stub.StreamForecast(map(pending.message, requests), metadata=metadata, timeout=timeout_s)
+        try:
+            for message in call:
+                yield from pending.answered(message)
+        except grpc.RpcError as error:
+            raise error_of(error) from error
+        finally:
+            call.cancel()
+
+    def close(self) -> None:
+        """Ends the connection, and the calls under way."""
+        self.channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
