@@ -35,25 +35,29 @@ _HITS = ("hot", "warm")
 
 
 @contextmanager
-def _store(folder: Path | None, customers: int) -> Iterator[tuple[Path, list[Finding]]]:
-    """A store of so many customers, and what it took to make it."""
-    with tempfile.TemporaryDirectory(prefix="forecast-grpc-bench-", dir=folder) as temporary:
+def _store(kept: Path | None, customers: int) -> Iterator[tuple[Path, list[Finding]]]:
+    """A store of so many customers, and what it took to make it; where it is to be kept, perhaps long ago."""
+    if kept is not None:
+        yield kept, [] if kept.exists() else _published(kept, customers)
+        return
+    with tempfile.TemporaryDirectory(prefix="forecast-grpc-bench-") as temporary:
         store = Path(temporary) / "store"
-        started = time.perf_counter()
-        many.publish(store, NAMES, customers)
-        seconds = time.perf_counter() - started
-        size = many.size_on_disk(store, NAMES, customers)
-        yield (
-            store,
-            [
-                Finding(what="customers in the store", measured=customers),
-                Finding(what="time to publish them", measured=seconds, unit="s"),
-                Finding(what="size on disk", measured=size / 2**30, unit="GiB"),
-                Finding(what="size on disk of a customer", measured=size / customers / 1024, unit="KiB"),
-            ],
-        )
+        yield store, _published(store, customers)
         # Minutes for a million folders, of which Python would make many.
         subprocess.run(["rm", "-rf", str(store)], check=True)
+
+
+def _published(store: Path, customers: int) -> list[Finding]:
+    started = time.perf_counter()
+    many.publish(store, NAMES, customers)
+    seconds = time.perf_counter() - started
+    size = many.size_on_disk(store, NAMES, customers)
+    return [
+        Finding(what="customers in the store", measured=customers),
+        Finding(what="time to publish them", measured=seconds, unit="s"),
+        Finding(what="size on disk", measured=size / 2**30, unit="GiB"),
+        Finding(what="size on disk of a customer", measured=size / customers / 1024, unit="KiB"),
+    ]
 
 
 def traffic(fleet: Fleet, customers: int, rate: float, seconds: float) -> Result:
@@ -138,14 +142,14 @@ def main(
     minutes: Annotated[float, typer.Option(help="Of traffic over all of them.")] = 10.0,
     rounds: Annotated[int, typer.Option(min=1, help="In which that comes.")] = 10,
     rate: Annotated[float, typer.Option(help="Requests a second.")] = 300.0,
-    folder: Annotated[Path | None, typer.Option(help="Where the store lies while it runs.")] = None,
+    store: Annotated[Path | None, typer.Option(help="The store, made where there is none, and kept.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results here too.")] = None,
 ) -> None:
     """Publishes a million customers and asks for them, by two replicas."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with _store(folder, customers) as (store, built):
-            with serving(store, replicas=2, max_warm_bytes=2**30) as fleet:
+        with _store(store, customers) as (used, built):
+            with serving(used, replicas=2, max_warm_bytes=2**30) as fleet:
                 asked = measure(fleet, customers, rate, minutes, rounds)
             report(f"{customers:,} customers, {rate:g} requests a second", [*built, *asked], json_file)
     except (TargetFailedError, CommandFailed) as exc:
