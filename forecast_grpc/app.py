@@ -17,7 +17,7 @@ from forecast_grpc.bulk import BulkEngine
 from forecast_grpc.config import Settings
 from forecast_grpc.domain import RequestLimits
 from forecast_grpc.engine import Engine
-from forecast_grpc.fleet import LocalModels, RayFleet
+from forecast_grpc.fleet import LocalModels, RayFleet, borrow
 from forecast_grpc.items import BulkLimits
 from forecast_grpc.loading import AccessLog, Handover, HotSet, LoadLimits, ModelCache, ModelLoader
 from forecast_grpc.loading.ray_notes import RayNotes
@@ -73,12 +73,14 @@ def compose(settings: Settings, replica: str, get_model: GetModel) -> Parts:
         max_concurrent=settings.max_concurrent_loads + settings.max_concurrent_refreshes,
     )
     decode = partial(artefact.decode, trust=_trust(settings))
+    fleet = RayFleet()
     loader = ModelLoader(
         store=store,
         decode=decode,
         cache=cache,
         telemetry=telemetry,
         limits=_load_limits(settings),
+        borrow=partial(borrow, fleet),
     )
     hot = HotSet(loader=loader, cache=cache, telemetry=telemetry, get_model=get_model)
     engine = Engine(replica=replica, limits=_request_limits(settings), hot=hot, telemetry=telemetry)
@@ -93,7 +95,7 @@ def compose(settings: Settings, replica: str, get_model: GetModel) -> Parts:
         models=Administration(
             mode=settings.model_service,
             registry=Registry(store, decode),
-            fleet=RayFleet(),
+            fleet=fleet,
             telemetry=telemetry,
             limit_s=settings.request_timeout_s,
         ),

@@ -13,7 +13,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from forecast_grpc.errors import DeadlineExceeded, ForecastError
-from forecast_grpc.loading import ModelLoader, ModelSlot
+from forecast_grpc.loading import Loan, ModelLoader, ModelSlot, lendable
 from forecast_grpc.records import Holding, LoadCause, Problem, ReplicaModel, WarmedReplica
 from forecast_grpc.telemetry import Journal, loading_for
 from forecast_grpc.usage import ReplicaUsage
@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 GRACE_S = 1.0
 """How much longer than what it was asked for a replica's answer may take, in seconds."""
+
+LOAN_S = 0.25
+"""How long replicas are waited for that are asked for a model, in seconds."""
 
 _LATE = Problem.of(DeadlineExceeded("The model was not loaded in time; the load goes on."))
 
@@ -86,6 +89,13 @@ class LocalModels:
         """What is known of who asks; so many customers are named at most."""
         return self._usage(max_top)
 
+    async def lend(self, customer_id: str) -> Loan | None:
+        """The customer's model for another replica; None where it is not in memory, or cannot leave it."""
+        slot = self._loader.peek(customer_id)
+        if slot is None or not lendable(slot.model):
+            return None
+        return Loan(model=slot.model, etag=slot.etag)
+
     async def _problem(self, customer_id: str) -> Problem | None:
         try:
             await self._loader.load(customer_id)
@@ -123,6 +133,13 @@ class Fleet(Protocol):
     async def ask(self, method: str, *args: object, limit_s: float) -> Replies[Any]:
         """Calls a method of each replica; waits for each answer for `limit_s` seconds. Raises nothing."""
         ...
+
+
+async def borrow(fleet: Fleet, customer_id: str) -> Loan | None:
+    """The customer's model from another replica, the newest version that any has; None where none has it."""
+    replies = await fleet.ask("lend_here", customer_id, limit_s=LOAN_S)
+    loans: list[Loan] = [each for each in replies.replies if each is not None]
+    return max(loans, key=lambda loan: loan.model.metadata.model_version, default=None)
 
 
 class RayFleet:

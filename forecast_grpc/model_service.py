@@ -8,6 +8,7 @@ from ray.serve.grpc_util import RayServegRPCContext
 from forecast_grpc import wire
 from forecast_grpc.administration import Administration
 from forecast_grpc.fleet import LocalModels
+from forecast_grpc.loading import Loan
 from forecast_grpc.records import ReplicaModel, WarmedReplica
 from forecast_grpc.rpc import Rpcs
 from forecast_grpc.usage import ReplicaUsage
@@ -94,6 +95,10 @@ class ModelService(Rpcs):
     async def explain_here(self, customer_id: str) -> ReplicaModel:
         """What this replica has of a customer."""
         return await self.local.explain(customer_id)
+
+    async def lend_here(self, customer_id: str) -> Loan | None:
+        """This replica's model of a customer, for another one that cannot have it from the store."""
+        return await self.local.lend(customer_id)
 
     async def usage_here(self, max_top: int) -> ReplicaUsage:
         """What this replica knows of who asks."""

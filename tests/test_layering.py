@@ -98,7 +98,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "http": CORE | {"administration", "engine", "model_http", "openapi", "web", "wire"},
     "rpc": VALUES | {"engine", "wire"},
     "bulk_service": VALUES | {"bulk", "rpc", "v1", "wire"},
-    "model_service": VALUES | MODELS | {"rpc", "v1", "wire"},
+    "model_service": VALUES | MODELS | {"loading", "rpc", "v1", "wire"},
     "service": CORE
     | MODELS
     | {"bulk", "bulk_service", "engine", "http", "model_service", "routing", "rpc", "v1", "wire"},

@@ -6,6 +6,7 @@ from forecast_grpc.loading.collector import put_aside
 from forecast_grpc.loading.frequent import FrequentCustomers
 from forecast_grpc.loading.handover import Handover
 from forecast_grpc.loading.hot import Acquired, HotModel, HotSet
+from forecast_grpc.loading.lending import Loan, lendable
 from forecast_grpc.loading.limits import LoadLimits
 from forecast_grpc.loading.loader import ModelLoader
 from forecast_grpc.loading.rings import ModelSlot
@@ -18,8 +19,10 @@ __all__ = [
     "HotModel",
     "HotSet",
     "LoadLimits",
+    "Loan",
     "ModelCache",
     "ModelLoader",
     "ModelSlot",
+    "lendable",
     "put_aside",
 ]

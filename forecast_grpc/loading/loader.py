@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from forecast_grpc.domain import ServedModel
-from forecast_grpc.errors import DeadlineExceeded, ForecastError, Overloaded
+from forecast_grpc.errors import DeadlineExceeded, ForecastError, Overloaded, StoreUnavailable
 from forecast_grpc.loading.cache import ModelCache
 from forecast_grpc.loading.closing import closed_after_use
 from forecast_grpc.loading.collector import Collector
@@ -18,6 +18,7 @@ from forecast_grpc.loading.failures import Failures
 from forecast_grpc.loading.fetching import Fetcher, no_answer
 from forecast_grpc.loading.flight import SingleFlight
 from forecast_grpc.loading.freshness import Refresher
+from forecast_grpc.loading.lending import Borrow, Borrower, nobody
 from forecast_grpc.loading.limits import LoadLimits
 from forecast_grpc.loading.rings import ModelKey, ModelSlot
 from forecast_grpc.store import Fetched, ModelStore
@@ -42,8 +43,10 @@ class ModelLoader:
         cache: ModelCache,
         telemetry: Telemetry,
         limits: LoadLimits,
+        borrow: Borrow = nobody,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`borrow` asks other replicas, while the store does not answer."""
         self._decode = decode
         self._cache = cache
         self._telemetry = telemetry
@@ -52,6 +55,7 @@ class ModelLoader:
         self._flights: SingleFlight[ModelKey, ModelSlot] = SingleFlight()
         self._failures = Failures(limits, clock)
         self._collector = Collector()
+        self._borrower = Borrower(borrow, limit_s=PATIENCE_S)
         self._fetcher = Fetcher(store=store, limits=limits, telemetry=telemetry, clock=clock)
         self._refresher = Refresher(
             fetcher=self._fetcher,
@@ -130,6 +134,18 @@ class ModelLoader:
         self._telemetry.missed(self._cause(key))
         if len(self._flights) >= self._limits.max_waiting and key not in self._flights:
             raise Overloaded("Too many models are being loaded; try again in a moment.", retry_after_s=1.0)
+        was_down = self._fetcher.down
+        if was_down and (lent := await self._lent(key)):
+            return lent
+        try:
+            return await self._awaited(key)
+        except StoreUnavailable:
+            if not was_down and (lent := await self._lent(key)):
+                return lent
+            raise
+
+    async def _awaited(self, key: ModelKey) -> ModelSlot:
+        """The model from the store, if it comes within the time that there is for that."""
         try:
             async with asyncio.timeout(PATIENCE_S if self._fetcher.down else self._limits.request_timeout_s):
                 return await self._flights.run(key, lambda: self._load(key))
@@ -143,6 +159,22 @@ class ModelLoader:
         if key in self._flights:
             return "loading"
         return "dropped" if self._cache.was_dropped(key) else "new"
+
+    async def _lent(self, key: ModelKey) -> ModelSlot | None:
+        """The active model from another replica, to be checked as soon as the store answers again."""
+        customer_id, version = key
+        loan = None if version is not None else await self._borrower.loan(customer_id)
+        if loan is None:
+            return None
+        # Whoever else has waited for the same loan has put it there already.
+        if (slot := self._cache.get(key)) is None:
+            now = self._clock()
+            self._telemetry.borrowed(customer_id, loan.model.metadata.model_version)
+            slot = ModelSlot(key=key, model=loan.model, etag=loan.etag, checked_at=now, loaded_at=now)
+            slot.used_at, slot.loaded_for = now, loading_for.get()
+            slot = self._cache.put(slot)
+            slot.stale = True
+        return slot
 
     async def _load(self, key: ModelKey) -> ModelSlot:
         started = self._clock()

@@ -126,6 +126,11 @@ class Telemetry:
             duration_ms=round(duration_s * 1e3, 3),
         )
 
+    def borrowed(self, customer_id: str, version: int) -> None:
+        """Notes a model that another replica has lent, since the store does not answer."""
+        self._tallies["loads", (("outcome", "lent"),)] += 1
+        self._event("model_borrowed", customer_id=customer_id, model_version=version)
+
     def load_failed(self, customer_id: str, error: ForecastError, duration_s: float) -> None:
         """Notes a load that came to nothing."""
         self._count_load(error.reason, duration_s)

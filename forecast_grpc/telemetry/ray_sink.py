@@ -29,7 +29,7 @@ _COUNTERS: _Table = {
     "negative_hits": ("Requests that got a remembered error, without the store.", ("reason",)),
     "stale_serves": ("Look-ups of a model whose last check against the store failed.", ()),
     "warm_evictions": ("Warm models dropped for lack of room.", ()),
-    "loads": ("Models fetched from the store, by outcome: ok or the error's reason.", ("outcome",)),
+    "loads": ("Models loaded, by outcome: ok, lent by another replica, or the error's reason.", ("outcome",)),
     "unloads": ("Models that Ray's multiplexer has let go.", ()),
     "refreshes": ("Checks of a model in memory against the store, by outcome.", ("outcome",)),
 }
