@@ -11,28 +11,40 @@ from typing import Protocol
 from forecast_grpc.domain import Answer, FloatArray, ForecastQuery, ModelMetadata, RequestLimits
 from forecast_grpc.errors import ForecastError, RequestInvalid
 
+ModelKey = tuple[str, int | None]
+"""A customer, and the version where an item names one; None for the active version."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Items of one customer's model that differ by their observations alone, and need nothing but those."""
-
-    customer_id: str
-    """Whose model is to answer; not checked yet."""
-
-    model_version: int | None
-    """The version asked for; None for the active one."""
+    """Items that differ by their models and their observations alone, and need nothing but those."""
 
     places: Sequence[int]
     """Which items they are, counted from 0."""
+
+    keys: Sequence[ModelKey]
+    """The model that each of them asks; the customers' names are not checked yet."""
 
     windows: FloatArray
     """Their observations, oldest first, shape (len(places), n), n >= 1, all finite."""
 
     horizon: int | None
-    """Steps to forecast, within the server's limits; None for the model's own horizon."""
+    """Steps to forecast, within the server's limits; None for each model's own horizon."""
 
     levels: tuple[float, ...]
     """Quantile levels, each strictly between 0 and 1."""
+
+    def part(self, rows: Sequence[int]) -> "Group":
+        """Some of them."""
+        if len(rows) == len(self.places):
+            return self
+        return Group(
+            places=[self.places[row] for row in rows],
+            keys=[self.keys[row] for row in rows],
+            windows=self.windows[rows],
+            horizon=self.horizon,
+            levels=self.levels,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from forecast_grpc.errors import ForecastError
+from forecast_grpc.items import ModelKey
 from forecast_grpc.loading import Acquired
-from forecast_grpc.loading.rings import ModelKey
 
 Arrival = tuple[ModelKey, Acquired | Exception]
 """What became of the load of a model."""
