@@ -61,8 +61,29 @@ class Single:
     """What it asks for, or what is wrong with that."""
 
 
+class Allowance:
+    """How many values the forecasts of some items may still hold, all together."""
+
+    def __init__(self, values: int) -> None:
+        self.most = values
+        """How many they may hold in all."""
+        self._left = values
+
+    def take(self, values: int) -> bool:
+        """Whether there are so many left; they are not afterwards."""
+        allowed = values <= self._left
+        self._left -= values if allowed else 0
+        return allowed
+
+
 class Items(Protocol):
     """What a call asks for, as its wire brought it."""
+
+    allowance: Allowance
+    """For the forecasts of all of them."""
+
+    values: int
+    """About how many values they hold themselves."""
 
     def __len__(self) -> int:
         """How many items there are."""
@@ -137,7 +158,13 @@ class BulkLimits:
     """Items of a batch."""
 
     max_batch_values: int
-    """Observations and values of covariates in all items of a batch together; and values of all its forecasts."""
+    """Observations and values of covariates in all items of a batch together; values of all its forecasts; and
+    values that a stream holds."""
 
     max_stream_items: int
     """Items of a stream's message, and items of a stream that wait for their results."""
+
+    @property
+    def max_answer_values(self) -> int:
+        """Values of the longest answer to a single request."""
+        return self.item.max_horizon * (1 + self.item.max_quantile_levels)

@@ -74,10 +74,11 @@ class _Doors:
     """A deployment class with an HTTP door, which Ray asks for once the replica has been put together."""
 
     engine: Engine
+    bulk: BulkEngine
     models: Administration
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        return http.build_app(self.engine, self.models)
+        return http.build_app(self.engine, self.bulk, self.models)
 
 
 class ForecastingService(_Doors, BulkService, ModelService):

@@ -1,10 +1,14 @@
 """What batches and streams give, in both ingress modes."""
 
+import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import grpc
+import httpx
 import pytest
+from google.protobuf import json_format
 from google.protobuf.duration_pb2 import Duration
 
 from forecast_grpc.v1 import forecast_pb2 as pb
@@ -139,3 +143,56 @@ def test_a_stream_says_where_it_was_answered(stub: ForecastServiceStub) -> None:
     assert trailing["request_id"] == "a-stream"
     assert trailing["forecast-replica"]
     assert trailing["forecast-cache"] in {"hot", "warm", "cold"}
+
+
+def test_a_batch_over_http_answers_each_item_as_a_request_does(service: RunningService) -> None:
+    """The same items as JSON: the response, or the error, that each would get alone at `/v1/forecast`."""
+    asked = [(each.tag, each.customer_id, as_json(each.request)) for each in items()]
+    bodies = [{"tag": tag, "customer_id": customer, "request": body} for tag, customer, body in asked]
+    answer = post(service, "/v1/forecast:batch", {"items": bodies}, "customer_456")
+    assert answer.status_code == 200
+    assert answer.headers["forecast-replica"]
+    results = answer.json()["results"]
+    assert [result["tag"] for result in results] == list(ITEMS)
+    for result, (tag, customer, body) in zip(results, asked, strict=True):
+        alone = post(service, "/v1/forecast", body, customer or "customer_456").json()
+        assert result == {"tag": tag, **(alone if "error" in alone else {"response": alone})}
+
+
+def post(service: RunningService, path: str, body: Any, customer: str) -> httpx.Response:
+    """One call over HTTP; an infinity in the body is sent as such, which is no JSON, but which some programs do."""
+    headers = {"serve_multiplexed_model_id": customer}
+    return httpx.post(service.http_address + path, content=json.dumps(body), headers=headers, timeout=20)
+
+
+def as_json(request: pb.ForecastRequest) -> dict[str, Any]:
+    """The request as the HTTP door takes it."""
+    body: dict[str, Any] = json_format.MessageToDict(request, preserving_proto_field_name=True)
+    if "model_version" in body:
+        # JSON of a message has 64-bit integers as texts.
+        body["model_version"] = int(body["model_version"])
+    if "sequence_data" in body:
+        body["sequence_data"] = [math.inf if each == "Infinity" else each for each in body["sequence_data"]]
+    return body
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"[]", "body"),
+        (b'{"items": 1}', "items"),
+        (b'{"items": [{"request": 1}]}', "items[0].request"),
+        (b'{"items": [{"customer": "a"}]}', "items[0].customer"),
+        (b'{"things": []}', "things"),
+        (b'{"time_limit": "0s"}', "time_limit"),
+        (b'{"time_limit": "soon"}', "time_limit"),
+        (b'{"time_limit": 1}', "time_limit"),
+        (b'{"items": [' + b",".join([b"{}"] * 10_001) + b"]}", "items"),
+        (b'{"items": [{"request": {"sequence_data": [' + b"1," * 70_000 + b"1]}}]}", "body"),
+    ],
+)
+def test_what_a_batch_over_http_may_not_be(service: RunningService, body: bytes, field: str) -> None:
+    """What is no batch, or too much of one, is an error of the call, which names the field."""
+    outcome = service.http(body, path="/v1/forecast:batch")
+    assert (outcome.http_status, outcome.reason) == (400, "REQUEST_INVALID")
+    assert outcome.fields == (field,)

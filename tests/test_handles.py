@@ -14,13 +14,15 @@ import json, sys
 import ray
 from ray import serve
 from forecast_grpc.errors import ForecastError
-from forecast_grpc.v1.forecast_pb2 import ForecastRequest
+from forecast_grpc.v1.forecast_pb2 import BatchForecastRequest, ForecastItem, ForecastRequest
 from forecast_grpc.v1.model_pb2 import GetModelRequest
 
 ray.init(logging_level="ERROR", log_to_driver=False)
 sequence = json.loads(sys.argv[1])
 handle = serve.get_deployment_handle("ForecastingService", "default")
 customer = handle.options(multiplexed_model_id="customer_123")
+item = ForecastItem(request=ForecastRequest(sequence_data=sequence))
+batch = BatchForecastRequest(items=[item, ForecastItem(customer_id="nobody")])
 seen = {
     "mapping": customer.remote({"sequence_data": sequence}).result()["forecast"],
     "message": list(customer.remote(ForecastRequest(sequence_data=sequence)).result().forecast),
@@ -28,6 +30,8 @@ seen = {
     "metadata": customer.GetModel.remote(GetModelRequest()).result().model.customer_id,
     "method": list(customer.Forecast.remote(ForecastRequest(sequence_data=sequence)).result().forecast),
 }
+good, bad = customer.BatchForecast.remote(batch).result().results
+seen |= {"batch": list(good.response.forecast), "item": bad.error.reason}
 for name, call in {
     "unknown": lambda: handle.options(multiplexed_model_id="nobody").remote({}).result(),
     "invalid": lambda: customer.remote({"horizon": 0}).result(),
@@ -58,6 +62,8 @@ def test_handles_answer_as_in_the_tutorial(service: RunningService, tmp_path: Pa
         "mapping": TUTORIAL_FORECAST,
         "message": TUTORIAL_FORECAST,
         "method": TUTORIAL_FORECAST,
+        "batch": TUTORIAL_FORECAST,
+        "item": "MODEL_NOT_FOUND",
         "unknown": "MODEL_NOT_FOUND",
         "invalid": "REQUEST_INVALID",
         "missing": "CUSTOMER_ID_MISSING",

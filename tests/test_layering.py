@@ -95,7 +95,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "web": VALUES | {"wire"},
     "openapi": VALUES | {"wire"},
     "model_http": VALUES | {"administration", "openapi", "v1", "web", "wire"},
-    "http": CORE | {"administration", "engine", "model_http", "openapi", "web", "wire"},
+    "http": CORE | {"administration", "bulk", "engine", "model_http", "openapi", "web", "wire"},
     "rpc": VALUES | {"engine", "wire"},
     "bulk_service": VALUES | {"bulk", "rpc", "v1", "wire"},
     "model_service": VALUES | MODELS | {"loading", "rpc", "v1", "wire"},

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from forecast_grpc.bulk.stream import Stream
+from forecast_grpc.bulk.stream import Stream, Window
 from forecast_grpc.bulk.work import Work
 from forecast_grpc.call import Call
 from forecast_grpc.domain import Answer
@@ -51,15 +51,15 @@ class BulkEngine:
         return await outcome_of(answering, self.engine.telemetry, call.request_id, record)
 
     async def stream(
-        self, call: Call, messages: AsyncIterator[Items], encode: Encode[R]
-    ) -> AsyncGenerator[Sequence[R] | ForecastError, None]:
+        self, call: Call, messages: AsyncIterator[Items], encode: Encode[bytes]
+    ) -> AsyncGenerator[Sequence[bytes] | ForecastError, None]:
         """Results as they are ready, in no order, until those of all items are; or at last why there are no more.
 
         Raises nothing but CancelledError, when the caller has gone away.
         """
         tally: Tally[str] = Tally()
 
-        def counted(block: Block) -> Sequence[R]:
+        def counted(block: Block) -> Sequence[bytes]:
             tally[_code(block)] += len(block.places)
             return encode(block)
 
@@ -67,7 +67,8 @@ class BulkEngine:
         outcome: object = None
         self.engine.telemetry.in_flight += 1
         work = Work(self.engine, call, self.max_loads)
-        stream = Stream(work=work, messages=messages, encode=counted, window=self.limits.max_stream_items)
+        window = Window(max_items=self.limits.max_stream_items, max_values=self.limits.max_batch_values)
+        stream = Stream(work=work, messages=messages, encode=counted, window=window)
         try:
             async with aclosing(stream.results()) as results:
                 async for ready in results:

@@ -3,20 +3,56 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import closing, suppress
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
 
 from forecast_grpc.bulk.work import Work
 from forecast_grpc.items import Block, Items
 
-R = TypeVar("R")
+MAX_MESSAGE_BYTES = 2**20
+"""Bytes of results that share a message: gRPC clients accept 4 MiB unless told otherwise."""
+
+_VALUE_BYTES = 8
 
 
-class Stream(Generic[R]):
+@dataclass(slots=True, kw_only=True)
+class Window:
+    """What a stream holds, and how much that may be."""
+
+    max_items: int
+    """Items that have been read, and whose results have not been taken."""
+
+    max_values: int
+    """Values in those items and results."""
+
+    items: int = 0
+    """How many items that is now."""
+
+    values: int = 0
+    """How many values."""
+
+    room: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when there is less than there was."""
+
+    async def wait(self) -> None:
+        """Returns when more may be read."""
+        while self.items >= self.max_items or self.values >= self.max_values:
+            self.room.clear()
+            await self.room.wait()
+
+
+@dataclass(slots=True, eq=False)
+class _Message:
+    """A message whose items have not all been answered."""
+
+    items: Items
+    unanswered: int
+
+
+class Stream:
     """From items, as they come, to results, as they are ready.
 
-    An item takes a place in the window from the moment that its message is read until the results that are given
-    out after its own are asked for: so a caller who does not read ends up with a full window, and nothing more is
-    read from it.
+    A result takes its place in the window until the caller's side has taken it and asks for the next ones. So a
+    caller who does not read ends up with a full window, and nothing more is read from it.
     """
 
     def __init__(
@@ -24,21 +60,20 @@ class Stream(Generic[R]):
         *,
         work: Work,
         messages: AsyncIterator[Items],
-        encode: Callable[[Block], Sequence[R]],
-        window: int,
+        encode: Callable[[Block], Sequence[bytes]],
+        window: Window,
     ) -> None:
-        """`window`: items that may be on their way; a message that begins within it is read whole."""
+        """`encode` gives the result of each place of a block as the wire has it."""
         self._work = work
-        self._messages = messages
+        self._source = messages
         self._encode = encode
         self._window = window
-        self._open = 0
-        self._room = asyncio.Event()
-        self._ready: list[R] = []
+        self._messages: dict[int, _Message] = {}
+        self._ready: list[bytes] = []
         self._changed = asyncio.Event()
 
-    async def results(self) -> AsyncGenerator[Sequence[R], None]:
-        """All that is ready, whenever there is something, until the caller has sent all and got all.
+    async def results(self) -> AsyncGenerator[Sequence[bytes], None]:
+        """What is ready, whenever there is something, until the caller has sent all and got all.
 
         Raises what reading raises.
         """
@@ -46,32 +81,46 @@ class Stream(Generic[R]):
         reading.add_done_callback(lambda _: self._changed.set())
         try:
             with closing(self._work):
-                while not reading.done() or self._ready:
-                    await self._changed.wait()
-                    self._changed.clear()
-                    if self._ready:
-                        ready, self._ready = self._ready, []
-                        yield ready
-                        self._open -= len(ready)
-                        self._room.set()
+                while self._ready or not reading.done():
+                    if not self._ready:
+                        self._changed.clear()
+                        await self._changed.wait()
+                        continue
+                    some = self._some()
+                    yield some
+                    self._window.items -= len(some)
+                    self._window.values -= sum(map(len, some)) // _VALUE_BYTES
+                    self._window.room.set()
                 await reading
         finally:
             reading.cancel()
             with suppress(asyncio.CancelledError):
                 await reading
 
+    def _some(self) -> Sequence[bytes]:
+        """As many of the results that are ready as share a message."""
+        size = 0
+        for count, result in enumerate(self._ready):
+            size += len(result)
+            if size > MAX_MESSAGE_BYTES and count:
+                some, self._ready = self._ready[:count], self._ready[count:]
+                return some
+        some, self._ready = self._ready, []
+        return some
+
     async def _read(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             waiting: asyncio.Task[None] | None = None
-            async for items in self._messages:
-                self._open += len(items)
+            async for items in self._source:
+                self._window.items += len(items)
+                self._window.values += items.values
+                if len(items):
+                    self._messages[id(items)] = _Message(items, len(items))
                 async for block in self._work.taken(items):
                     self._put(block)
                 if self._work.is_waiting and (waiting is None or waiting.done()):
                     waiting = tasks.create_task(self._wait())
-                while self._open >= self._window:
-                    self._room.clear()
-                    await self._room.wait()
+                await self._window.wait()
 
     async def _wait(self) -> None:
         """Takes the results of items whose models are loaded, as long as there are such items."""
@@ -80,5 +129,12 @@ class Stream(Generic[R]):
                 self._put(block)
 
     def _put(self, block: Block) -> None:
-        self._ready.extend(self._encode(block))
+        encoded = self._encode(block)
+        self._ready.extend(encoded)
+        self._window.values += sum(map(len, encoded)) // _VALUE_BYTES
+        message = self._messages[id(block.items)]
+        message.unanswered -= len(block.places)
+        if not message.unanswered:
+            self._window.values -= block.items.values
+            del self._messages[id(block.items)]
         self._changed.set()

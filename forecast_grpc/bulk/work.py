@@ -11,7 +11,7 @@ from forecast_grpc.call import Call
 from forecast_grpc.customer import require_customer_id
 from forecast_grpc.domain import Answer, CacheTier
 from forecast_grpc.engine import Engine
-from forecast_grpc.errors import ForecastError, InternalError
+from forecast_grpc.errors import ForecastError, InternalError, RequestInvalid
 from forecast_grpc.items import Block, Group, Items, ModelKey, Rows, Single
 from forecast_grpc.loading import Acquired
 
@@ -101,6 +101,11 @@ class Work:
     async def _forecast(self, items: Items, group: Group, asking: Sequence[Asking]) -> AsyncIterator[Block]:
         """The results of rows of a group, whose models have come."""
         for lot in lots(group, asking, self._engine.limits.max_horizon):
+            if lot.horizon and not items.allowance.take(
+                len(lot.rows) * lot.horizon * (1 + len(group.levels))
+            ):
+                yield Block(items=items, places=_some(group.places, lot.rows), outcome=_too_long(items))
+                continue
             rows = self._rows(group, lot)
             if rows is not None and np.isfinite(rows.forecast).all():
                 yield Block(items=items, places=_some(group.places, lot.rows), outcome=rows)
@@ -112,7 +117,8 @@ class Work:
 
     async def _answered(self, items: Items, single: Single, acquired: Acquired) -> Block:
         """The result of an item that is answered on its own."""
-        outcome = await self._answer(single, acquired)
+        allowed = items.allowance.take(_values(single, acquired))
+        outcome = await self._answer(single, acquired) if allowed else _too_long(items)
         await self._pacer.rest()
         return Block(items=items, places=(single.place,), outcome=outcome)
 
@@ -165,6 +171,19 @@ class Work:
             return exc
         self._engine.telemetry.failure(self._call.request_id, exc)
         return InternalError(self._call.request_id)
+
+
+def _values(single: Single, acquired: Acquired) -> int:
+    """How many values the forecast of an item holds."""
+    if isinstance(single.query, ForecastError):
+        return 0
+    horizon = acquired.model.metadata.horizon if single.query.horizon is None else single.query.horizon
+    return horizon * (1 + len(single.query.quantile_levels))
+
+
+def _too_long(items: Items) -> ForecastError:
+    most = items.allowance.most
+    return RequestInvalid.of("horizon", f"the forecasts of all items together may hold {most} values at most")
 
 
 def _customer_error(customer_id: str) -> ForecastError | None:

@@ -1,6 +1,14 @@
 """Protobuf and JSON to domain values and back. Nothing beyond this package and `service` knows a wire type."""
 
 from forecast_grpc.wire.answers import AnswerBody, answer_to_json, answer_to_proto
+from forecast_grpc.wire.batch_bodies import (
+    BatchAnswerBody,
+    BatchBody,
+    ItemBody,
+    batch_to_json,
+    order_from_json,
+    results_to_json,
+)
 from forecast_grpc.wire.batches import (
     batch_response,
     items_from_proto,
@@ -52,14 +60,18 @@ __all__ = [
     "MAX_PREFIX_LENGTH",
     "VERSION_SCHEMA",
     "AnswerBody",
+    "BatchAnswerBody",
+    "BatchBody",
     "CovariateBody",
     "ErrorBody",
     "ForecastBody",
+    "ItemBody",
     "activation",
     "activation_response",
     "answer_to_json",
     "answer_to_proto",
     "batch_response",
+    "batch_to_json",
     "customers_query",
     "customers_response",
     "error_to_json",
@@ -72,10 +84,12 @@ __all__ = [
     "message_to_json",
     "model_query",
     "model_response",
+    "order_from_json",
     "order_from_proto",
     "query_from_json",
     "query_from_mapping",
     "query_from_proto",
+    "results_to_json",
     "results_to_proto",
     "stream_response",
     "top_size",

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
-from google.protobuf.duration_pb2 import Duration
-
 from forecast_grpc.domain import Answer
 from forecast_grpc.errors import ForecastError, RequestInvalid
 from forecast_grpc.items import Block, BulkLimits, Order, Rows
@@ -16,20 +14,20 @@ from forecast_grpc.wire.message_items import MessageItems
 
 def order_from_proto(request: pb.BatchForecastRequest, limits: BulkLimits, customer_id: str) -> Order:
     """The batch of a request; `customer_id` is for the items that name none. Raises RequestInvalid."""
-    items = request.items
-    if len(items) > limits.max_batch_items:
-        text = f"may hold {limits.max_batch_items} items at most, got {len(items)}"
-        raise RequestInvalid.of("items", text)
-    _check_values(request, limits.max_batch_values)
-    return Order(items=MessageItems(items, limits.item, customer_id), limit_s=_limit_s(request))
+    check_count(len(request.items), limits.max_batch_items)
+    nbytes = _check_values(request, limits.max_batch_values)
+    items = MessageItems(request.items, limits, customer_id=customer_id, nbytes=nbytes)
+    return Order(items=items, limit_s=_limit_s(request) if request.HasField("time_limit") else None)
 
 
 def items_from_proto(request: pb.StreamForecastRequest, limits: BulkLimits, customer_id: str) -> MessageItems:
-    """The items of one message of a stream. In one that holds too many, each of them is in error."""
-    items = MessageItems(request.items, limits.item, customer_id)
-    if len(items) > limits.max_stream_items:
-        text = f"may hold {limits.max_stream_items} items at most, got {len(items)}"
-        items.refuse(RequestInvalid.of("items", text))
+    """The items of one message of a stream. In one that holds too much, each of them is in error."""
+    items = MessageItems(request.items, limits, customer_id=customer_id, nbytes=request.ByteSize())
+    try:
+        check_count(len(request.items), limits.max_stream_items)
+        _check_values(request, limits.max_batch_values)
+    except RequestInvalid as exc:
+        items.refuse(exc)
     return items
 
 
@@ -66,26 +64,32 @@ def error_to_proto(error: ForecastError) -> pb.ForecastError:
     return message
 
 
-def _check_values(request: pb.BatchForecastRequest, most: int) -> None:
-    # A value takes eight bytes: mostly the size alone says that there are not too many.
-    if request.ByteSize() <= 8 * most:
-        return
-    values = sum(
-        len(item.request.sequence_data) + sum(len(each.values) for each in item.request.covariates)
-        for item in request.items
-    )
-    if values > most:
-        raise RequestInvalid.of("items", f"may hold {most} values together at most, got {values}")
+def check_count(count: int, most: int) -> None:
+    """Raises RequestInvalid where there are too many items."""
+    if count > most:
+        raise RequestInvalid.of("items", f"may hold {most} items at most, got {count}")
 
 
-def _limit_s(request: pb.BatchForecastRequest) -> float | None:
-    if not request.HasField("time_limit"):
-        return None
-    seconds = _seconds(request.time_limit)
+def check_limit_s(seconds: float) -> float:
+    """A time limit. Raises RequestInvalid where it is none."""
     if not seconds > 0.0:
         raise RequestInvalid.of("time_limit", f"must be above 0, got {seconds:g} s")
     return seconds
 
 
-def _seconds(duration: Duration) -> float:
-    return duration.seconds + duration.nanos / 1e9
+def _check_values(request: pb.BatchForecastRequest | pb.StreamForecastRequest, most: int) -> int:
+    """The bytes of the message. Raises RequestInvalid where its items hold too many values."""
+    nbytes = request.ByteSize()
+    # A value takes eight bytes: mostly the size alone says that there are not too many.
+    if nbytes > 8 * most:
+        values = sum(
+            len(item.request.sequence_data) + sum(len(each.values) for each in item.request.covariates)
+            for item in request.items
+        )
+        if values > most:
+            raise RequestInvalid.of("items", f"may hold {most} values together at most, got {values}")
+    return nbytes
+
+
+def _limit_s(request: pb.BatchForecastRequest) -> float:
+    return check_limit_s(request.time_limit.seconds + request.time_limit.nanos / 1e9)

@@ -5,11 +5,13 @@ from itertools import compress
 
 import numpy as np
 
-from forecast_grpc.domain import ForecastQuery, RequestLimits
+from forecast_grpc.domain import ForecastQuery
 from forecast_grpc.errors import RequestInvalid
-from forecast_grpc.items import Group, ModelKey, Single
+from forecast_grpc.items import Allowance, BulkLimits, Group, ModelKey, Single
 from forecast_grpc.v1.forecast_pb2 import ForecastItem
 from forecast_grpc.wire.requests import MAX_MODEL_VERSION, query_from_proto
+
+_VALUE_BYTES = 8
 
 _Form = tuple[int, int, tuple[float, ...]]
 """What the series of a group share: how many values they have, the horizon (0 for the model's), the levels."""
@@ -21,10 +23,14 @@ _Series = tuple[list[int], list[ModelKey], list[Sequence[float]]]
 class MessageItems:
     """The items of a message. A batch may hold thousands: reading one is to take a microsecond."""
 
-    def __init__(self, messages: Iterable[ForecastItem], limits: RequestLimits, customer_id: str) -> None:
-        """`customer_id`: the customer of those items that name none."""
+    def __init__(
+        self, messages: Iterable[ForecastItem], limits: BulkLimits, *, customer_id: str, nbytes: int
+    ) -> None:
+        """`customer_id`: the customer of those items that name none; `nbytes`: their size on the wire."""
+        self.allowance = Allowance(limits.max_batch_values)
+        self.values = nbytes // _VALUE_BYTES
         self._messages = list(messages)
-        self._limits = limits
+        self._limits = limits.item
         self._customer_id = customer_id
         self._refusal: RequestInvalid | None = None
 

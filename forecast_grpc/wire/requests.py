@@ -131,11 +131,16 @@ def query_from_proto(request: ForecastRequest, limits: RequestLimits) -> Forecas
 
 def query_from_json(body: bytes, limits: RequestLimits) -> ForecastQuery:
     """The query of an HTTP request. Raises RequestInvalid."""
+    check_commas(body, limits)
+    return _parsed(ForecastBody.model_validate_json, body, limits)
+
+
+def check_commas(body: bytes, limits: RequestLimits) -> None:
+    """Raises RequestInvalid where a JSON body holds more numbers than any acceptable request."""
     # Counting takes a hundredth of the time of parsing: as many short numbers as fit into the largest body would
     # stop the replica for half a second. A short body holds too few to matter.
     if len(body) > _SHORT_BODY and body.count(b",") > limits.max_commas:
         raise RequestInvalid.of("body", f"may hold {limits.max_numbers} numbers at most")
-    return _parsed(ForecastBody.model_validate_json, body, limits)
 
 
 def query_from_mapping(request: object, limits: RequestLimits) -> ForecastQuery:
@@ -164,9 +169,9 @@ def _parsed(parse: Callable[[T], ForecastBody], request: T, limits: RequestLimit
     try:
         body = parse(request)
     except ValidationError as exc:
-        raise _shape_invalid(exc) from exc
+        raise shape_invalid(exc) from exc
     if body.model_extra:
-        raise _unknown_fields(body.model_extra)
+        raise unknown_fields(body.model_extra, ForecastBody)
     query = ForecastQuery(
         sequence=to_array(body.sequence_data),
         horizon=body.horizon,
@@ -218,7 +223,7 @@ def _check_levels(levels: Sequence[float], max_levels: int) -> None:
             )
 
 
-def _shape_invalid(exc: ValidationError) -> RequestInvalid:
+def shape_invalid(exc: ValidationError) -> RequestInvalid:
     """The error for a JSON body that is not of the right shape. Names fields, quotes no values."""
     violations = dict.fromkeys(
         FieldViolation(field=_path(error["loc"]), description=_description(error))
@@ -227,9 +232,9 @@ def _shape_invalid(exc: ValidationError) -> RequestInvalid:
     return _invalid(tuple(violations))
 
 
-def _unknown_fields(names: Iterable[str]) -> RequestInvalid:
-    """The error for a JSON body with fields that a request does not have."""
-    description = "there is no such field; the fields are " + ", ".join(ForecastBody.model_fields)
+def unknown_fields(names: Iterable[str], body: type[BaseModel]) -> RequestInvalid:
+    """The error for a JSON body with fields that its kind does not have."""
+    description = "there is no such field; the fields are " + ", ".join(body.model_fields)
     return _invalid(
         tuple(
             FieldViolation(field=name[:MAX_FIELD_LENGTH], description=description)
@@ -249,10 +254,14 @@ def _path(location: tuple[int | str, ...]) -> str:
         return "body"
     # Other texts name the alternatives of a type.
     parts = (
-        f"[{part}]" if isinstance(part, int) else f".{part}" if part in CovariateBody.model_fields else ""
+        f"[{part}]" if isinstance(part, int) else f".{part}" if part in _NESTED else ""
         for part in location[1:]
     )
     return f"{location[0]}{''.join(parts)}"
+
+
+_NESTED = {*CovariateBody.model_fields, "tag", "customer_id", "request"}
+"""Fields of what stands in lists: covariates, and items of a batch."""
 
 
 def _description(error: ErrorDetails) -> str:
