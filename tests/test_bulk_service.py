@@ -160,7 +160,7 @@ def test_a_batch_over_http_answers_each_item_as_a_request_does(service: RunningS
 
 
 def post(service: RunningService, path: str, body: Any, customer: str) -> httpx.Response:
-    """One call over HTTP; an infinity in the body is sent as such, which is no JSON, but which some programs do."""
+    """One call over HTTP; an infinity is sent as such, which is no JSON, but which some programs do."""
     headers = {"serve_multiplexed_model_id": customer}
     return httpx.post(service.http_address + path, content=json.dumps(body), headers=headers, timeout=20)
 
