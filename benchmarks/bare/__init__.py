@@ -1,0 +1,1 @@
+"""A bare server, run as `python -m benchmarks.bare`."""
