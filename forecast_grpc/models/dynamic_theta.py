@@ -7,8 +7,9 @@ from typing import ClassVar, Self
 import numpy as np
 
 from forecast_grpc.domain import FloatArray, StoredArray
-from forecast_grpc.models.ets import SMALLEST_FACTOR, Ets
+from forecast_grpc.models.ets import Ets
 from forecast_grpc.models.parameters import scalars, vector
+from forecast_grpc.models.recursion import SMALLEST_FACTOR
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
 

@@ -1,25 +1,20 @@
 """Exponential smoothing: one recursion, of which SES, Holt and Holt-Winters are cases."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Self
 
 import numpy as np
 
 from forecast_grpc.domain import FloatArray, StoredArray
+from forecast_grpc.models import recursion
+from forecast_grpc.models.many import Forecasts
 from forecast_grpc.models.parameters import scalars, vector
+from forecast_grpc.models.recursion import LARGEST_FACTOR, MEMORY, SEASONS, SMALLEST_FACTOR
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
 from forecast_grpc.quick import quick
-
-SEASONS = 4
-"""Seasons at the end of a window that tell where in the season it ends."""
-
-MEMORY = 200
-"""Observations of a window that the recursion runs over at most: older ones have no weight left."""
-
-SMALLEST_FACTOR, LARGEST_FACTOR = 1e-6, 1e6
-"""What a multiplicative season is kept between, so that dividing by it, or by a level near zero, stays finite."""
 
 
 @quick
@@ -106,12 +101,26 @@ class Ets:
         """As `Forecaster.forecast`."""
         level, trend, pattern = self._state_after(window, position)
         steps = np.arange(1, horizon + 1)
-        line = level + trend * self._damped(steps.astype(np.float64))
+        line = level + trend * self.damped(steps.astype(np.float64))
         ahead = pattern[(steps - 1) % pattern.size]
         path: FloatArray = line * ahead if self.multiplicative else line + ahead
         return path
 
-    def _damped(self, steps: FloatArray) -> FloatArray:
+    def forecasts(self, windows: FloatArray, horizon: int) -> FloatArray:
+        """`forecast`, at no known position, of many windows of one length, one a row: shape (k, horizon)."""
+        return recursion.forecasts(windows, horizon, [self])
+
+    @property
+    def form(self) -> tuple[bool, int]:
+        """What models have in common that `stacked` takes together."""
+        return self.multiplicative, self.pattern.size
+
+    @staticmethod
+    def stacked(models: Sequence["Ets"]) -> Forecasts:
+        """`forecast` of each model for a window of its own, of as many models of one form."""
+        return partial(recursion.forecasts, models=models)
+
+    def damped(self, steps: FloatArray) -> FloatArray:
         """How often the trend counts until each step."""
         if self.phi == 1.0:
             return steps

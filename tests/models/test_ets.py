@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from forecast_grpc.domain import FloatArray
 from forecast_grpc.models import Ets
-from forecast_grpc.models.ets import MEMORY
+from forecast_grpc.models.recursion import MEMORY
 from tests.models.examples import residuals, season, series
 
 TRAINED = 120

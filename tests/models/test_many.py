@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecast_grpc.domain import FloatArray, Forecaster
-from forecast_grpc.models import Linear, SeasonalAr, SeasonalNaive, Theta, Trend
+from forecast_grpc.models import Ets, Linear, SeasonalAr, SeasonalNaive, Theta, Trend
 from forecast_grpc.models.factored import Factored
 from forecast_grpc.models.lags import Lags
 from forecast_grpc.models.many import form_of, products, stacked, vectorised
@@ -78,6 +78,20 @@ def relatives(name: str, count: int) -> list[Forecaster]:
         return [
             replace(model, alpha=rng.uniform(0.01, 1.0), slope=rng.normal(), pattern=rng.normal(size=12) / 9)
             for _ in range(count)
+        ]
+    if isinstance(model, Ets):
+        return [
+            replace(
+                model,
+                alpha=rng.uniform(0.01, 1.0),
+                beta=rng.uniform(0.0, 0.3),
+                gamma=rng.uniform(0.0, 0.3),
+                phi=1.0 if number % 3 else rng.uniform(0.8, 1.0),
+                trend=rng.normal(),
+                pattern=rng.normal(size=12) * 9.0,
+                slow_damping=number % 2 == 0,
+            )
+            for number in range(count)
         ]
     assert isinstance(model, Trend | SeasonalNaive)
     return [replace(model, slope=rng.normal()) if isinstance(model, Trend) else model for _ in range(count)]
@@ -154,3 +168,33 @@ def test_factored_weights_keep_their_bits(rank: int) -> None:
         ]
         assert model.forecasts(windows, 2 * HORIZON).tolist() == each([model] * 30, windows, 2 * HORIZON)
         assert stacked(others)(windows, 2 * HORIZON).tolist() == each(others, windows, 2 * HORIZON)
+
+
+@pytest.mark.parametrize("season_length", [1, 2, 5, 24])
+@pytest.mark.parametrize("multiplicative", [False, True])
+@given(length=st.integers(24, 260), seed=st.integers(0, 99))
+def test_smoothing_of_every_season_keeps_its_bits(
+    season_length: int, length: int, seed: int, *, multiplicative: bool
+) -> None:
+    """Windows shorter and longer than what it looks at; levels that are zero, and ratios beyond all bounds."""
+    rng = np.random.default_rng(seed)
+    pattern = rng.uniform(0.5, 1.5, season_length) if multiplicative else rng.normal(size=season_length)
+    model = Ets(
+        alpha=0.4,
+        beta=0.1,
+        gamma=0.3,
+        phi=0.95,
+        level=1.0,
+        trend=0.0 if seed % 2 else 0.3,
+        pattern=pattern,
+        end=series(24),
+        residuals=residuals(),
+        multiplicative=multiplicative,
+    )
+    windows = windows_of(20, length, seed)
+    windows[0] = 0.0
+    windows[1, ::2] = 0.0
+    windows[2] *= 1e-300
+    with np.errstate(all="ignore"):
+        assert model.forecasts(windows, 30).tolist() == each([model] * 20, windows, 30)
+        assert stacked([model] * 20)(windows, 30).tolist() == each([model] * 20, windows, 30)
