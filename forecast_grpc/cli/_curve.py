@@ -11,7 +11,7 @@ from forecast_grpc.usage import Curve
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TITLE = "% of the requests whose model is in memory, by the room for models in each replica"
+TITLE = "% of requests whose model is in memory, by the room in each replica"
 """Of both pictures."""
 
 _HEIGHT = 18

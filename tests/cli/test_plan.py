@@ -103,7 +103,7 @@ def test_plan_draws(run: RunCommand, models: FakeModels, tmp_path: Path) -> None
     path = tmp_path / "plan.svg"
     done = run("plan", "--json", "--plot", "--plot-file", path, "--address", models.address)
     assert len(done.objects) == 1
-    assert "by the room for models" in done.err
+    assert "by the room in each replica" in done.err
     assert "┃ recommended" not in done.err
     assert path.read_text().startswith("<?xml")
     plain = run("plan", "--plot", "--address", models.address)
