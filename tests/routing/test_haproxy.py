@@ -2,10 +2,11 @@
 
 import http.client
 import os
+import socket
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -43,8 +44,11 @@ def test_the_ray_version_is_the_one_that_this_rests_on() -> None:
 
 
 @contextmanager
-def replicas(count: int) -> Iterator[list[int]]:
-    """HTTP servers that answer with their own port, as replicas would with their name."""
+def replicas(count: int, hanging_up: Collection[int] = ()) -> Iterator[list[int]]:
+    """HTTP servers that answer with their own port, as replicas would with their name.
+
+    Those whose ports are in `hanging_up` by then close a POST's connection without an answer.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -55,6 +59,13 @@ def replicas(count: int) -> Iterator[list[int]]:
             self.send_header("content-length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            # One that ends closes its connections, whatever has come on them meanwhile.
+            self.close_connection = self.connection.getsockname()[1] in hanging_up
+            if not self.close_connection:
+                self.do_GET()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it so
             """Says nothing."""
@@ -82,21 +93,49 @@ def answering_server(port: int, header: str, customer: str) -> str:
 
 def test_a_customer_has_one_server_whatever_the_protocol(tmp_path: Path) -> None:
     """GRPC's and HTTP's header of a customer lead to the same server, and customers spread over all of them."""
-    config = tmp_path / "haproxy.cfg"
+    with replicas(3) as ports, haproxy(tmp_path, ports) as port:
+        assert f"balance {HAPROXY_BALANCE}" in (tmp_path / "haproxy.cfg").read_text()
+        # Its health checks find the servers one after the other; then the ring stands still.
+        eventually(lambda: one_server_each(port, ports))
+
+
+def test_a_replica_that_hangs_up_is_not_the_callers_trouble(tmp_path: Path) -> None:
+    """Where a replica that ends closes a connection in place of an answer, another one is asked the same."""
+    hanging_up: list[int] = []
+    with replicas(3, hanging_up) as ports, haproxy(tmp_path, ports) as port:
+        eventually(lambda: one_server_each(port, ports))
+        hanging_up.append(ports[0])
+        answered = {posted(port, customer) for customer in CUSTOMERS}
+    assert answered == {str(each) for each in ports[1:]}
+
+
+@contextmanager
+def haproxy(folder: Path, ports: list[int]) -> Iterator[int]:
+    """Ray's HAProxy before these servers, as our environment makes it; the port that it listens on."""
+    config, port = folder / "haproxy.cfg", free_port()
     own_ports = {name: str(free_port()) for name in PORT_VARIABLES}
-    environment = os.environ | haproxy_environment(tmp_path) | own_ports
-    port = free_port()
-    with replicas(3) as ports:
-        render = [sys.executable, "-c", RENDER, str(config), str(port), *map(str, ports)]
-        subprocess.run(render, env=environment, check=True, timeout=120)
-        assert f"balance {HAPROXY_BALANCE}" in config.read_text()
-        subprocess.run([get_haproxy_binary(), "-c", "-f", str(config)], check=True, timeout=60)
-        with subprocess.Popen([get_haproxy_binary(), "-db", "-f", str(config)]) as haproxy:
-            try:
-                # Its health checks find the servers one after the other; then the ring stands still.
-                eventually(lambda: one_server_each(port, ports))
-            finally:
-                haproxy.kill()
+    environment = os.environ | haproxy_environment(folder) | own_ports
+    render = [sys.executable, "-c", RENDER, str(config), str(port), *map(str, ports)]
+    subprocess.run(render, env=environment, check=True, timeout=120)
+    subprocess.run([get_haproxy_binary(), "-c", "-f", str(config)], check=True, timeout=60)
+    with subprocess.Popen([get_haproxy_binary(), "-db", "-f", str(config)]) as process:
+        try:
+            yield port
+        finally:
+            process.kill()
+
+
+def posted(port: int, customer: str) -> str:
+    """The server that has answered a request with a body, or the error's status."""
+    head = (
+        f"POST / HTTP/1.1\r\nhost: x\r\nserve_multiplexed_model_id: {customer}\r\ncontent-length: 2\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        # In one piece: what HAProxy does not have whole when it sends the first of it, it cannot send again.
+        connection.sendall(f"{head}{{}}".encode())
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response.read().decode() if response.status == 200 else str(response.status)
 
 
 def one_server_each(port: int, ports: list[int]) -> bool:
