@@ -80,10 +80,12 @@ gen: setup $(BUF) $(PLUGINS)  ## Generate the stubs of every language anew from 
 bench: setup  ## Run the benchmarks, which write tables and plots (BENCHMARKS=throughput for one of them)
 	@set -e; for name in $(BENCHMARKS); do echo "--- $$name"; $(PY) -m benchmarks.$$name $(ARGS); done
 
+# The second holds what an image needs, in the versions of the first.
+LOCK = $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-annotate --custom-compile-command "make lock" --quiet
 lock: $(UV)  ## Write requirements.txt anew from pyproject.toml (ARGS=--upgrade for the newest versions)
-	@$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
-		--quiet --output-file requirements.txt $(ARGS)
+	@$(LOCK) --all-extras --output-file requirements.txt $(ARGS)
+	@$(LOCK) --extra fit --extra onnx --constraints requirements.txt --output-file deploy/requirements.txt --upgrade
 
 clean:  ## Remove what make has made: environment, tools, caches
 	@rm -rf $(VENV) $(TOOLS) build dist *.egg-info clients/*/node_modules clients/*/dist clients/*/target clients/*/.venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -42,7 +42,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _starts_a_service(item: pytest.Item) -> bool:
     module = item.getparent(pytest.Module)
-    return "service" in getattr(item, "fixturenames", ()) or hasattr(getattr(module, "obj", None), "serving")
+    starters = ("serving", "ray_cluster", "ray_on", "marked")
+    named = any(hasattr(getattr(module, "obj", None), starter) for starter in starters)
+    return "service" in getattr(item, "fixturenames", ()) or named
 
 
 def _group(item: pytest.Item) -> str:

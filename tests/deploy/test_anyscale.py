@@ -1,25 +1,28 @@
 """service.yaml is what Anyscale's own command accepts, and names what is really there."""
 
-import re
-import tomllib
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import anyscale
+import click
 import pytest
 import yaml
+from anyscale.commands.login_commands import anyscale_login as login
+from anyscale.commands.service_commands import deploy, rollback, status, terminate, wait
 from anyscale.service.models import ServiceConfig
-from packaging.specifiers import SpecifierSet
+from click.testing import CliRunner
+from ray.serve.schema import ServeDeploySchema
 
 import forecast_grpc
 from forecast_grpc.cli._cluster import SERVICERS
 from forecast_grpc.config import Settings
-from forecast_grpc.names import APPLICATION_NAME
+from forecast_grpc.names import APPLICATION_NAME, DEPLOYMENT_NAME
 from forecast_grpc.v1 import forecast_pb2, model_pb2
+from tests.documents import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICE = ROOT / "service.yaml"
-CONTAINERFILE = (ROOT / "deploy" / "anyscale" / "Containerfile").read_text("utf-8")
 
 
 @pytest.fixture
@@ -57,6 +60,45 @@ def test_anyscale_refuses_mistakes(
         ServiceConfig.from_dict(config | change)
 
 
+def test_the_command_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`anyscale service deploy -f service.yaml` itself reads the file, and would send what stands in it.
+
+    Only the last step is not taken, which needs an account: the call of Anyscale's interface.
+    """
+    sent: list[ServiceConfig] = []
+    monkeypatch.setattr(anyscale.service, "deploy", lambda config, **_: sent.append(config))
+    image = "registry.example.com/mine:1"
+    done = CliRunner().invoke(deploy, ["-f", str(SERVICE), "--image-uri", image])
+    assert done.exit_code == 0, done.output
+    (config,) = sent
+    assert (config.name, config.image_uri) == ("forecast-grpc", image)
+    wrong = CliRunner().invoke(deploy, ["-f", str(SERVICE), "--image-uri", "no such image"])
+    assert wrong.exit_code != 0
+
+
+@pytest.mark.parametrize("command", [login, deploy, wait, status, rollback, terminate])
+def test_the_pages_options_are_the_commands(command: click.Command) -> None:
+    """Each command of docs/deploy-anyscale.md is one of Anyscale's, with options that it has."""
+    typed = [
+        each.text.split()
+        for each in commands(ROOT / "docs" / "deploy-anyscale.md")
+        if each.text.startswith("anyscale")
+    ]
+    known = {option for parameter in command.params for option in parameter.opts}
+    mine = [words for words in typed if command.name in words[1:3]]
+    assert mine
+    for words in mine:
+        assert {word for word in words if word.startswith("-")} <= known
+
+
+def test_its_number_of_replicas_is_that_of_the_deployment(config: dict[str, Any]) -> None:
+    """What scales is our deployment: Ray refuses a name that there is not only when it deploys."""
+    (application,) = ServeDeploySchema.model_validate({"applications": config["applications"]}).applications
+    (deployment,) = application.deployments
+    assert deployment.name == DEPLOYMENT_NAME
+    assert isinstance(deployment.autoscaling_config, dict)
+
+
 def test_its_settings_are_settings(config: dict[str, Any]) -> None:
     """The one application imports, is the default one, and its args are settings of ours."""
     (application,) = config["applications"]
@@ -88,23 +130,3 @@ def test_its_code_comes_with_the_image_alone(config: dict[str, Any]) -> None:
     """No working_dir and no requirements: the gRPC proxies would not see them, and replicas would see two."""
     assert not {"working_dir", "py_modules", "requirements", "containerfile"} & set(config)
     assert not any("runtime_env" in application for application in config["applications"])
-
-
-def test_the_image_has_the_locked_ray_and_a_python_of_ours() -> None:
-    """Anyscale's image below ours has the Ray of requirements.txt, and a Python that the package supports."""
-    locked = re.search(r"^ray\[?.*?==([\d.]+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    base = re.search(r"^FROM anyscale/ray:([\d.]+)-slim-py3(\d+)$", CONTAINERFILE, re.MULTILINE)
-    assert locked
-    assert base
-    assert base[1] == locked[1]
-    supported = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
-    assert f"3.{base[2]}.0" in SpecifierSet(supported)
-
-
-def test_the_image_has_package_and_lock_where_it_looks_for_them() -> None:
-    """What it copies is there, the package lies on its PYTHONPATH, and it installs the whole lock."""
-    copied = dict(re.findall(r"^COPY (\S+) (\S+)$", CONTAINERFILE, re.MULTILINE))
-    assert all((ROOT / name).exists() for name in copied)
-    (path,) = re.findall(r"^ENV PYTHONPATH=(\S+)$", CONTAINERFILE, re.MULTILINE)
-    assert copied["forecast_grpc"] == f"{path}/forecast_grpc"
-    assert f"--require-hashes --no-deps -r {copied['requirements.txt']}requirements.txt\n" in CONTAINERFILE
