@@ -77,7 +77,7 @@ format: setup $(BUF)  ## Format the code and the protos, and mend what lint can 
 gen: setup $(BUF) $(PLUGINS)  ## Generate the stubs of every language anew from protos/
 	@$(GENERATE)
 
-bench: setup  ## Run the benchmarks, which write tables and plots (BENCHMARKS=throughput for one of them)
+bench: setup  ## Run the benchmarks, which write tables and plots (BENCHMARKS=comparison for one of them)
 	@set -e; for name in $(BENCHMARKS); do echo "--- $$name"; $(PY) -m benchmarks.$$name $(ARGS); done
 
 # The second holds what an image needs, in the versions of the first.

@@ -4,7 +4,6 @@ See docs/benchmarks.md.
 """
 
 import json
-import shutil
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ import typer
 
 from benchmarks import machine
 from benchmarks.batch_cases import Case, Measurement, cases
-from benchmarks.h2load import WrongAnswersError
+from benchmarks.generator import WrongAnswersError
 from benchmarks.processes import TargetFailedError
 from forecast_grpc.cli._common import output, progress, table
 
@@ -50,8 +49,6 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results here too.")] = None,
 ) -> None:
     """Measures batches and streams, and the unary calls of a bare server with the same arithmetic, in turn."""
-    if shutil.which("h2load") is None:
-        sys.exit("There is no h2load here: it comes with Debian's package nghttp2-client.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with cases() as all_cases:

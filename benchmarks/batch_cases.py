@@ -2,24 +2,19 @@
 
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any
 
 import grpc
 import numpy as np
 import psutil
 
-from benchmarks import h2load
-from benchmarks.h2load import Load, WrongAnswersError
+from benchmarks.generator import WrongAnswersError, load
 from benchmarks.processes import free_ports, running
 from benchmarks.processor import family_s
-from benchmarks.workload import METADATA, REQUEST
+from benchmarks.workload import CUSTOMER_ID, METADATA, REQUEST
 from forecast_grpc.artefact import encode
 from forecast_grpc.domain import Forecaster, ModelMetadata
 from forecast_grpc.models import Linear, Theta
@@ -43,11 +38,11 @@ AT_A_TIME = (1, 10, 100)
 AHEAD = 500
 """Items of a stream that are under way."""
 
-UNDER_WAY = Load(connections=4, streams=4)
+UNDER_WAY: Mapping[str, object] = {"connections": 4, "in-flight": 4}
 """Unary calls under way at the bare server."""
 
-WARM_UP = 500
-"""Requests before a measurement, or items."""
+SERVICE = "/forecast.v1.ForecastService"
+"""What the RPCs' paths begin with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,39 +138,40 @@ def items(family: str, customers: int, count: int) -> list[pb.ForecastItem]:
     ]
 
 
-def unary(port: int, answer: pb.ForecastResponse) -> Callable[[float], tuple[int, float]]:
-    """Unary calls."""
+def sent(options: Mapping[str, object]) -> Callable[[float], tuple[int, float]]:
+    """What the load generator sends; `items` says how many forecasts are in a message."""
 
     def run(seconds: float) -> tuple[int, float]:
-        warm = h2load.requests_per_s(port, UNDER_WAY, WARM_UP, answer)
-        requests = max(WARM_UP, round(warm * seconds))
-        return requests, requests / h2load.requests_per_s(port, UNDER_WAY, requests, answer)
+        found = load(options, duration=f"{seconds}s", timeout="60s")
+        forecasts = found["requests"] * found["settings"]["items"]
+        return forecasts, forecasts / found["forecasts_per_s"]
 
     return run
 
 
-def batches(channel: grpc.Channel, family: str, customers: int) -> Callable[[float], tuple[int, float]]:
-    """Batches, two under way, of encoded messages: what the client takes is not to be measured."""
+def unary(port: int, folder: Path) -> Callable[[float], tuple[int, float]]:
+    """Unary calls, each answered as the first one."""
+    expected = folder / f"{port}.answer"
+    expected.write_bytes(ask(port).SerializeToString())
+    who = {"address": address(port), "customer": CUSTOMER_ID, "expect-file": expected}
+    return sent({**UNDER_WAY, **who})
+
+
+def batches(port: int, family: str, customers: int, folder: Path) -> Callable[[float], tuple[int, float]]:
+    """Batches, two under way, each answered as the first one."""
     request = pb.BatchForecastRequest(items=items(family, customers, ITEMS))
-    expected = check(channel, request)
-    encoded = request.SerializeToString()
-    call: Any = channel.unary_unary("/forecast.v1.ForecastService/BatchForecast", None, None)
+    message, expected = folder / f"{family}-{customers}", folder / f"{family}-{customers}.answer"
+    message.write_bytes(request.SerializeToString())
+    with grpc.insecure_channel(address(port), [("grpc.max_receive_message_length", -1)]) as channel:
+        expected.write_bytes(check(channel, request))
+    files = {"request-file": message, "expect-file": expected, "items": ITEMS}
+    under_way = {"connections": 2, "in-flight": 1}
+    return sent({"address": address(port), "method": f"{SERVICE}/BatchForecast", **under_way, **files})
 
-    def one_after_the_other(until: float) -> int:
-        done = 0
-        while time.perf_counter() < until:
-            if call(encoded) != expected:
-                raise WrongAnswersError("a batch was answered otherwise than before")
-            done += ITEMS
-        return done
 
-    def run(seconds: float) -> tuple[int, float]:
-        started = time.perf_counter()
-        with ThreadPoolExecutor(2) as callers:
-            done = sum(callers.map(one_after_the_other, [started + seconds] * 2))
-        return done, time.perf_counter() - started
-
-    return run
+def address(port: int) -> str:
+    """Where something on this machine listens."""
+    return f"127.0.0.1:{port}"
 
 
 def check(channel: grpc.Channel, request: pb.BatchForecastRequest) -> bytes:
@@ -189,36 +185,13 @@ def check(channel: grpc.Channel, request: pb.BatchForecastRequest) -> bytes:
     return response.SerializeToString()
 
 
-def streamed(channel: grpc.Channel, family: str, at_a_time: int) -> Callable[[float], tuple[int, float]]:
+def streamed(port: int, family: str, at_a_time: int, folder: Path) -> Callable[[float], tuple[int, float]]:
     """One stream of one customer, with so many items in each message."""
-    message = pb.StreamForecastRequest(items=items(family, 1, at_a_time)).SerializeToString()
-    call: Any = channel.stream_stream(
-        "/forecast.v1.ForecastService/StreamForecast",
-        request_serializer=None,
-        response_deserializer=pb.StreamForecastResponse.FromString,
-    )
-
-    def run(seconds: float) -> tuple[int, float]:
-        room: SimpleQueue[bool] = SimpleQueue()
-        for _ in range(AHEAD // at_a_time):
-            room.put(True)
-
-        def messages() -> Iterator[bytes]:
-            while room.get():
-                yield message
-
-        started, done, returned = time.perf_counter(), 0, 0
-        for response in call(messages()):
-            done += len(response.results)
-            if any(not result.HasField("response") for result in response.results[:1]):
-                raise WrongAnswersError(f"a stream was answered with {response.results[0]}")
-            more = time.perf_counter() < started + seconds
-            for _ in range(done // at_a_time - returned):
-                room.put(more)
-            returned = done // at_a_time
-        return done, time.perf_counter() - started
-
-    return run
+    message = folder / f"{family}-stream-{at_a_time}"
+    message.write_bytes(pb.StreamForecastRequest(items=items(family, 1, at_a_time)).SerializeToString())
+    under_way = {"stream": "true", "connections": 1, "in-flight": AHEAD // at_a_time, "items": at_a_time}
+    method = f"{SERVICE}/StreamForecast"
+    return sent({"address": address(port), "method": method, "request-file": message, **under_way})
 
 
 @contextmanager
@@ -226,6 +199,7 @@ def cases() -> Iterator[Sequence[Case]]:
     """Everything that is measured, with its services running."""
     with ExitStack() as stack:
         store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="forecast-grpc-bench-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="forecast-grpc-bench-")))
         publish(store)
         made: list[Case] = []
         for family in ("linear", "theta"):
@@ -233,11 +207,9 @@ def cases() -> Iterator[Sequence[Case]]:
             ports = free_ports()
             command = (sys.executable, "-m", "benchmarks.bare", str(ports[0]), str(store), name)
             process = stack.enter_context(running(command, ports[1:]))
-            answer = ask(ports[0])
-            made.append(
-                Case(name=bare(family), baseline=bare(family), service=process, run=unary(ports[0], answer))
-            )
-        made += stack.enter_context(of_the_service(store))
+            run = unary(ports[0], folder)
+            made.append(Case(name=bare(family), baseline=bare(family), service=process, run=run))
+        made += stack.enter_context(of_the_service(store, folder))
         yield made
 
 
@@ -247,27 +219,23 @@ def bare(family: str) -> str:
 
 
 @contextmanager
-def of_the_service(store: Path) -> Iterator[Sequence[Case]]:
+def of_the_service(store: Path, folder: Path) -> Iterator[Sequence[Case]]:
     """Batches and streams of forecast-grpc as it comes, with one replica behind HAProxy."""
     ports = free_ports()
     command = (str(Path(sys.executable).with_name("forecast-grpc")), "serve", "--store", str(store))
     options = ("--grpc-port", str(ports[0]), "--http-port", "0", "--set", "max_warm_bytes=1000000000")
-    options_of_channel = [("grpc.max_receive_message_length", -1)]
-    with (
-        running((*command, *options), ports[1:]) as process,
-        grpc.insecure_channel(f"127.0.0.1:{ports[0]}", options_of_channel) as channel,
-    ):
+    with running((*command, *options), ports[1:]) as process:
         replica = next(
             each for each in process.children(recursive=True) if "ServeReplica" in "".join(each.cmdline())
         )
         made: list[Case] = []
         for family in ("linear", "theta"):
             for customers in (1, CUSTOMERS):
-                run = batches(channel, family, customers)
+                run = batches(ports[0], family, customers, folder)
                 name = f"batch of {ITEMS:,}, {family}, {customers:,} customers"
                 made.append(Case(name=name, baseline=bare(family), service=replica, run=run))
         for at_a_time in AT_A_TIME:
-            run = streamed(channel, "linear", at_a_time)
+            run = streamed(ports[0], "linear", at_a_time, folder)
             name = f"stream, linear, {at_a_time} in a message"
             made.append(Case(name=name, baseline=bare("linear"), service=replica, run=run))
         yield made

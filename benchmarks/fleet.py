@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import psutil
 
-from benchmarks.h2load import WrongAnswersError
+from benchmarks.generator import WrongAnswersError
 from benchmarks.processes import free_ports, running
 from benchmarks.processor import family_s
 from forecast_grpc.cli import _load

@@ -20,7 +20,7 @@ from benchmarks import many, object_server, targets
 from benchmarks.callers import Answer, Caller
 from benchmarks.findings import Finding, report
 from benchmarks.fleet import METRICS_AGE_S, Fleet, Result, beside, load, require, serving
-from benchmarks.h2load import WrongAnswersError
+from benchmarks.generator import WrongAnswersError
 from benchmarks.processes import TargetFailedError
 from forecast_grpc.cli._common import CommandFailed
 

@@ -1,16 +1,21 @@
-"""The services that are measured: how each is started, and what it has to answer."""
+"""Services of forecast.v1 that are measured: how each is started, and what it has to answer."""
 
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import grpc
+import httpx
 import psutil
 
+from benchmarks.environments import python_of
 from benchmarks.processes import TargetFailedError, free_ports, running
 from benchmarks.workload import CUSTOMER_ID, FORECAST, METADATA, REQUEST, SEQUENCE
+from forecast_grpc.config import Settings
 from forecast_grpc.demo.tutorial import CUSTOMERS
 from forecast_grpc.store import FolderStore
 from forecast_grpc.v1.forecast_pb2 import ForecastResponse
@@ -19,10 +24,13 @@ from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 TIMEOUT_S = 10.0
 """How long one answer may take, in seconds; it may be the first, for which a model has to be loaded."""
 
+HAS_DIRECT_LANE = "direct_lane" in Settings.model_fields
+"""Whether the service has a second way into the replica, which can be switched off."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A service that runs."""
+    """A service that runs, and has answered right."""
 
     name: str
     """What tables call it."""
@@ -33,60 +41,107 @@ class Target:
     process: psutil.Process
     """What was started; everything else is among its descendants."""
 
-    answer: ForecastResponse
-    """What it answers the workload's request with, every time."""
+    options: Mapping[str, object]
+    """For the load generator: the address, the request and the answer that has to come back each time."""
 
-    def check(self) -> None:
-        """Asks once more. Raises TargetFailedError where the answer is not the one of the start."""
-        if (again := _ask(self.grpc_port)) != self.answer:
-            raise TargetFailedError(f"{self.name} now answers\n{again}")
+    lanes: int = 8
+    """Connections of a load of 16 requests: 16 where a connection takes one at a time."""
+
+
+Command = Callable[[Sequence[int]], tuple[str, ...]]
+"""From free ports, the first of them for gRPC, to what starts the service."""
 
 
 @contextmanager
 def tutorial(name: str, *, load_s: float | None = None) -> Iterator[Target]:
     """The tutorial's deployment behind Ray's default proxy; `load_s` as its `LOAD_S`."""
+    with tutorial_twice(name, "", load_s=load_s) as (target, _):
+        yield target
+
+
+@contextmanager
+def tutorial_twice(
+    name: str, http_name: str, *, load_s: float | None = None
+) -> Iterator[tuple[Target, Target]]:
+    """The same over gRPC and over HTTP, which are two doors of one process."""
     from benchmarks.tutorial_service import LOAD_S, LOAD_VARIABLE, ToyModel  # noqa: PLC0415 - imports Ray
 
     forecast = tuple(ToyModel(CUSTOMER_ID).predict(SEQUENCE))
-    hosted = _hosted("benchmarks.tutorial_service", "proxy")
     variable = f"{LOAD_VARIABLE}={LOAD_S if load_s is None else load_s}"
-    with _running(name, lambda port: ("env", variable, *hosted(port)), forecast) as target:
-        yield target
+
+    def command(ports: Sequence[int]) -> tuple[str, ...]:
+        return ("env", variable, *hosted("benchmarks.tutorial_service", "proxy")(ports))
+
+    with started(command) as (ports, process), TemporaryDirectory() as folder:
+        target = asked(name, ports[0], process, forecast, Path(folder))
+        yield target, _posted(http_name, ports[1], process, forecast, Path(folder))
 
 
 @contextmanager
 def constant(name: str) -> Iterator[Target]:
     """A handler that does nothing, behind HAProxy."""
-    with _running(name, _hosted("benchmarks.constant_service", "haproxy"), FORECAST) as target:
+    with _running(name, hosted("benchmarks.constant_service", "haproxy"), FORECAST) as target:
         yield target
 
 
 @contextmanager
-def product(name: str, store: Path) -> Iterator[Target]:
+def product(name: str, store: Path, *options: str) -> Iterator[Target]:
     """forecast-grpc as it comes, behind HAProxy, with the tutorial's customers in the empty folder `store`."""
     for customer in CUSTOMERS:
         FolderStore(store).publish(customer.customer_id, customer.encode)
-    serve = (str(Path(sys.executable).with_name("forecast-grpc")), "serve", "--store", str(store))
-    with _running(name, lambda port: (*serve, "--grpc-port", port, "--http-port", "0"), FORECAST) as target:
+    serve = (str(Path(sys.executable).with_name("forecast-grpc")), "serve", "--store", str(store), *options)
+    with _running(
+        name, lambda ports: (*serve, "--grpc-port", str(ports[0]), "--http-port", "0"), FORECAST
+    ) as target:
         yield target
 
 
-_Command = Callable[[str], tuple[str, ...]]
-"""From the port to listen on to what starts the service."""
+@contextmanager
+def bare(name: str) -> Iterator[Target]:
+    """A `grpc.aio` server with a dict."""
+    python = str(python_of("bare"))
+    with _running(
+        name, lambda ports: (python, "-m", "benchmarks.peers.bare.serve", str(ports[0])), FORECAST
+    ) as target:
+        yield target
 
 
-def _hosted(module: str, ingress: str) -> _Command:
-    return lambda port: (sys.executable, "-m", "benchmarks.hosting", module, port, ingress)
+def hosted(module: str, ingress: str) -> Command:
+    """What serves an application of ours by Ray."""
+    return lambda ports: (
+        sys.executable,
+        "-m",
+        "benchmarks.hosting",
+        module,
+        str(ports[0]),
+        ingress,
+        str(ports[1]),
+    )
 
 
 @contextmanager
-def _running(name: str, command: _Command, forecast: tuple[float, ...]) -> Iterator[Target]:
-    port, *replica_ports = free_ports()
-    with running(command(str(port)), replica_ports) as process:
-        answer = _ask(port)
-        if tuple(answer.forecast) != forecast or answer.customer_id != CUSTOMER_ID:
-            raise TargetFailedError(f"{name} answers\n{answer}")
-        yield Target(name=name, grpc_port=port, process=process, answer=answer)
+def started(command: Command) -> Iterator[tuple[Sequence[int], psutil.Process]]:
+    """A service on ports of its own, ready."""
+    ports = free_ports()
+    with running(command(ports), ports[4:]) as process:
+        yield ports, process
+
+
+@contextmanager
+def _running(name: str, command: Command, forecast: Sequence[float]) -> Iterator[Target]:
+    with started(command) as (ports, process), TemporaryDirectory() as folder:
+        yield asked(name, ports[0], process, forecast, Path(folder))
+
+
+def asked(name: str, port: int, process: psutil.Process, forecast: Sequence[float], folder: Path) -> Target:
+    """The service, which has answered this forecast. Raises TargetFailedError."""
+    answer = _ask(port)
+    if tuple(answer.forecast) != tuple(forecast) or answer.customer_id != CUSTOMER_ID:
+        raise TargetFailedError(f"{name} answers\n{answer}")
+    expected = folder / "answer.bin"
+    expected.write_bytes(answer.SerializeToString())
+    options = {"address": f"127.0.0.1:{port}", "customer": CUSTOMER_ID, "expect-file": expected}
+    return Target(name=name, grpc_port=port, process=process, options=options)
 
 
 def _ask(port: int) -> ForecastResponse:
@@ -95,3 +150,28 @@ def _ask(port: int) -> ForecastResponse:
             return ForecastServiceStub(channel).Forecast(REQUEST, metadata=METADATA, timeout=TIMEOUT_S)
     except grpc.RpcError as exc:
         raise TargetFailedError(f"the service on port {port} answers {exc}") from exc
+
+
+def _posted(name: str, port: int, process: psutil.Process, forecast: Sequence[float], folder: Path) -> Target:
+    """The service's HTTP door, which has answered this forecast. Raises TargetFailedError."""
+    body, expected = folder / "body.json", folder / "body-answer.json"
+    body.write_text(json.dumps({"sequence_data": SEQUENCE}))
+    address = f"127.0.0.1:{port}"
+    answer = httpx.post(
+        f"http://{address}/",
+        content=body.read_bytes(),
+        headers={"serve_multiplexed_model_id": CUSTOMER_ID},
+        timeout=TIMEOUT_S,
+    )
+    if answer.status_code != httpx.codes.OK or answer.json()["forecast"] != list(forecast):
+        raise TargetFailedError(f"{name} answers {answer.status_code} {answer.text}")
+    expected.write_bytes(answer.content)
+    options = {
+        "address": address,
+        "customer": CUSTOMER_ID,
+        "http": "true",
+        "method": "/",
+        "request-file": body,
+        "expect-file": expected,
+    }
+    return Target(name=name, grpc_port=port, process=process, options=options, lanes=16)

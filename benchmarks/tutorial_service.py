@@ -6,8 +6,8 @@ load that only waits 0.1 s, seven steps of `last value + slope * step` rounded t
 every setting of Ray Serve. Later editions of the tutorial put a second deployment in front, which costs each
 request one hop more.
 
-Two things differ: the door is a gRPC method in place of the JSON one, since the benchmark is of gRPC, and the draw
-is by a checksum of the name in place of Python's salted `hash`, so that the answers can be checked.
+Two things differ: there is a gRPC method beside the JSON door, and the draw is by a checksum of the name in place
+of Python's salted `hash`, so that the answers can be checked.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from ray import serve
+from starlette.requests import Request
 
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
 
@@ -64,6 +65,13 @@ class TutorialService:
         customer_id = serve.get_multiplexed_model_id()
         model = await self.get_model(customer_id)
         return ForecastResponse(customer_id=customer_id, forecast=model.predict(request.sequence_data))
+
+    async def __call__(self, request: Request) -> dict[str, object]:
+        """The same over HTTP, the tutorial's own door: the customer in the header `serve_multiplexed_model_id`."""
+        customer_id = serve.get_multiplexed_model_id()
+        model = await self.get_model(customer_id)
+        body = await request.json()
+        return {"customer_id": customer_id, "forecast": model.predict(body["sequence_data"])}
 
 
 app = TutorialService.bind()  # type: ignore[attr-defined]  # what the decorator made of the class

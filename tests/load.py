@@ -65,9 +65,11 @@ class Server(ForecastServiceServicer):
 
 
 @contextmanager
-def serving(answer: Answer = right, *options: tuple[str, Any], port: int = 0) -> Iterator[Server]:
+def serving(
+    answer: Answer = right, *options: tuple[str, Any], port: int = 0, kind: type[Server] = Server
+) -> Iterator[Server]:
     """A grpc.aio server with those options, on that port or a free one, in a thread of its own."""
-    server = Server(answer)  # type: ignore[abstract]  # its other RPCs are UNIMPLEMENTED
+    server = kind(answer)
     ready = threading.Event()
 
     async def serve() -> None:

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import many, object_server
 from benchmarks.findings import Finding
 from benchmarks.fleet import require
-from benchmarks.h2load import WrongAnswersError
+from benchmarks.generator import WrongAnswersError
 from forecast_grpc.artefact import decode
 from forecast_grpc.errors import ModelNotFound, ModelVersionNotFound, StoreUnavailable
 from forecast_grpc.store import FolderStore, open_store

@@ -1,90 +1,26 @@
 """What makes a benchmark's figures worth reading: wrong answers do not count, and nothing is left running."""
 
-import os
-import shutil
+import json
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent import futures
-from contextlib import contextmanager
 from pathlib import Path
 
-import grpc
 import psutil
 import pytest
 
-from benchmarks import fitting, h2load
+from benchmarks import comparison, drawing, fitting, hops, rivals
+from benchmarks.generator import WrongAnswersError, load
+from benchmarks.measuring import Measurement, measure, ratio
 from benchmarks.processes import TargetFailedError, free_ports, running
-from benchmarks.throughput import Measurement, ratio
-from benchmarks.workload import CUSTOMER_ID, FORECAST
+from benchmarks.targets import asked
+from benchmarks.workload import FORECAST
 from forecast_grpc.fit import read_table
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
-from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceServicer, add_ForecastServiceServicer_to_server
+from tests.load import ANSWER, Context, Server, program, serving
+from tests.service import eventually
 
-ANSWER = ForecastResponse(customer_id=CUSTOMER_ID, forecast=FORECAST)
-LOAD = h2load.Load(connections=2, streams=2)
-REQUESTS = 40
-
-needs_h2load = pytest.mark.skipif(
-    shutil.which("h2load") is None and "CI" not in os.environ, reason="no h2load: see nghttp2-client"
-)
-
-
-class Servicer(ForecastServiceServicer):
-    """Answers right, but for one request, which is answered otherwise."""
-
-    def __init__(self, otherwise: Callable[[grpc.ServicerContext], ForecastResponse]) -> None:
-        self.otherwise = otherwise
-        self.requests = 0
-
-    def Forecast(self, request: ForecastRequest, context: grpc.ServicerContext) -> ForecastResponse:  # noqa: N802
-        """See the proto."""
-        self.requests += 1
-        return self.otherwise(context) if self.requests == REQUESTS // 2 else ANSWER
-
-
-@contextmanager
-def serving(otherwise: Callable[[grpc.ServicerContext], ForecastResponse]) -> Iterator[int]:
-    """The port of a server that answers one request so."""
-    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
-    servicer = Servicer(otherwise)  # type: ignore[abstract]  # its other RPCs are UNIMPLEMENTED
-    add_ForecastServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield port
-    finally:
-        server.stop(None).wait()
-
-
-def fail(context: grpc.ServicerContext) -> ForecastResponse:
-    """An error beside an empty message, as the service gives it."""
-    context.set_code(grpc.StatusCode.INTERNAL)
-    return ForecastResponse()
-
-
-def abort(context: grpc.ServicerContext) -> ForecastResponse:
-    """An error without any message."""
-    context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
-
-
-@needs_h2load
-def test_right_answers_count() -> None:
-    """A server that answers every request right has a rate and a latency."""
-    with serving(lambda _: ANSWER) as port:
-        assert h2load.requests_per_s(port, LOAD, REQUESTS, ANSWER) > 0
-        assert 0 < h2load.sequential_p50_ms(port, REQUESTS, ANSWER) < 1_000
-
-
-@needs_h2load
-@pytest.mark.parametrize("otherwise", [fail, abort, lambda _: ForecastResponse()])
-def test_one_wrong_answer_spoils_the_measurement(
-    otherwise: Callable[[grpc.ServicerContext], ForecastResponse],
-) -> None:
-    """One error or one empty answer among many, all of them HTTP 200, and there is no rate."""
-    with serving(otherwise) as port, pytest.raises(h2load.WrongAnswersError):
-        h2load.requests_per_s(port, LOAD, REQUESTS, ANSWER)
-
+PEERS = Path(__file__).resolve().parent.parent / "benchmarks" / "peers"
 
 SERVICE = """
 import signal, subprocess, sys
@@ -114,16 +50,106 @@ def test_a_service_that_ends_is_reported_with_its_words() -> None:
         pass
 
 
+def measurement(rate: float) -> Measurement:
+    """One at this rate, everything else being one."""
+    ones = dict.fromkeys(("p50", "p90", "p99", "p99_9"), 1.0)
+    return Measurement(
+        requests_per_s=rate,
+        loaded_ms=ones,
+        half_rate_ms=ones,
+        alone_p50_ms=1.0,
+        cpu_us={"replica": 1e6 / rate, "client": 1.0},
+        memory_mib=1.0,
+        busy_elsewhere=0.0,
+        lateness_p99_ms=1.0,
+    )
+
+
 def test_a_ratio_pairs_what_ran_together() -> None:
     """A machine that was slow for one repetition, of both services, does not change their ratio."""
-
-    def measured(*rates: float) -> list[Measurement]:
-        return [
-            Measurement(requests_per_s=rate, p50_ms=1.0, cpu_us=1.0, busy_elsewhere=0.0) for rate in rates
-        ]
-
-    results = {"ours": measured(60, 600, 600), "theirs": measured(10, 100, 100)}
+    results = {
+        "ours": [measurement(rate) for rate in (60, 600, 600)],
+        "theirs": [measurement(rate) for rate in (10, 100, 100)],
+    }
     assert ratio(results, "ours", "theirs") == pytest.approx(6.0)
+
+
+def test_the_comparisons_tables_and_plot_have_every_service(tmp_path: Path) -> None:
+    """Medians of what was measured, for people and for programs."""
+    results = {name: [measurement(rate) for rate in (1_000, 3_000, 2_000)] for name in comparison.NAMES}
+    found = comparison.document(results, {})
+    assert json.loads(json.dumps(found))["medians"][comparison.PRODUCT]["requests_per_s"] == 2_000
+    rows = comparison.markdown(found).splitlines()
+    assert [row for row in rows if row.startswith(f"| {comparison.PRODUCT} | 2,000 | 1.00 |")]
+    assert [row for row in rows if row.startswith(f"| {comparison.PRODUCT} | 500 | 0 | 0 | 1 |")]
+    drawing.bars(found["medians"], tmp_path / "bars.svg")
+    assert all(name in (tmp_path / "bars.svg").read_text() for name in comparison.NAMES)
+
+
+async def every_tenth_otherwise(
+    server: Server, _request: ForecastRequest, _context: Context
+) -> ForecastResponse:
+    """Every tenth answer is empty."""
+    return ANSWER if sum(server.asked.values()) % 10 else ForecastResponse()
+
+
+def test_one_wrong_answer_spoils_the_measurement(tmp_path: Path) -> None:
+    """A service that answers right is measured; one that does not always has no rate at all."""
+    program()
+    with serving() as server:
+        target = asked("right", port_of(server), psutil.Process(), FORECAST, tmp_path)
+        found = measure(target, 0.2)
+    assert found.requests_per_s > 0
+    assert found.cpu_us["client"] > 0
+    with serving(every_tenth_otherwise) as server:
+        target = asked("wrong", port_of(server), psutil.Process(), FORECAST, tmp_path)
+        with pytest.raises(WrongAnswersError, match="WRONG"):
+            measure(target, 0.2)
+
+
+def test_a_service_that_answers_otherwise_is_not_measured(tmp_path: Path) -> None:
+    """The answer is held to what it has to be before anything is timed."""
+    with serving() as server, pytest.raises(TargetFailedError, match="answers"):
+        asked("other", port_of(server), psutil.Process(), FORECAST[1:], tmp_path)
+
+
+def port_of(server: Server) -> int:
+    """Where it listens."""
+    return int(server.address.rpartition(":")[2])
+
+
+def test_processor_time_is_told_by_what_a_process_is_there_for() -> None:
+    """Each of a service's processes has a kind, by its command line; a single process is a replica."""
+    child = "import time; print('up', flush=True); sum(range(10_000_000)); time.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", child, "ray::ServeReplica"], stdout=subprocess.PIPE
+    ) as started:
+        assert started.stdout is not None
+        started.stdout.readline()
+        process = psutil.Process(started.pid)
+        assert hops.kind(process) == "replica"
+        assert eventually(lambda: hops.processor_s(process)["replica"] > 0.1)
+        assert hops.memory_mib(process) > 1
+        started.kill()
+
+
+def test_each_peer_pins_all_that_it_installs() -> None:
+    """A requirements file a peer, every line an exact version, no address of an index."""
+    for peer in ("bare", *rivals.PORTS):
+        lines = (PEERS / peer / "requirements.txt").read_text().splitlines()
+        pins = [line for line in lines if not line.startswith("#")]
+        assert len(pins) > 4
+        assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
+
+
+@pytest.mark.skipif(
+    not (PEERS.parent.parent / ".tools" / "peers" / "bare").exists(), reason="no peers installed: make bench"
+)
+@pytest.mark.parametrize("peer", rivals.PORTS)
+def test_a_peer_answers_right_in_its_own_environment(peer: str) -> None:
+    """The peer's own stub gets the tutorial's forecast from it, and the generator the same answer every time."""
+    with rivals.rival(peer, peer) as target:
+        assert load(target.options, requests=50)["outcomes"] == {"OK": 50}
 
 
 def test_a_table_of_many_customers_is_one_that_fit_reads(tmp_path: Path) -> None:

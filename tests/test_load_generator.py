@@ -4,17 +4,30 @@ import asyncio
 import contextlib
 import shutil
 import subprocess
+import threading
 import time
+from collections.abc import AsyncIterator
 from concurrent import futures
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 
 from benchmarks.workload import CUSTOMER_ID, SEQUENCE
+from forecast_grpc.cli import _load
 from forecast_grpc.cli._common import CommandFailed, ExitCode
 from forecast_grpc.cli._endpoints import free_port
-from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
+from forecast_grpc.v1.forecast_pb2 import (
+    ForecastError,
+    ForecastItem,
+    ForecastRequest,
+    ForecastResponse,
+    ForecastResult,
+    StreamForecastRequest,
+    StreamForecastResponse,
+)
 from tests.load import ANSWER, Context, Server, load, program, right, serving
 from tests.service import eventually
 
@@ -236,6 +249,90 @@ def test_a_lost_service_is_asked_again_when_it_is_back() -> None:
     assert set(result["outcomes"]) <= {"OK", "UNAVAILABLE", "CANCELLED"}
     assert result["outcomes"]["OK"] > 100
     assert sum(point["ok"] + point["failed"] for point in result["series"]) == result["requests"]
+
+
+class Streaming(Server):
+    """Answers each message of a stream at once, the results of every seventh one being errors."""
+
+    async def StreamForecast(  # noqa: N802 - the RPC's name
+        self, requests: AsyncIterator[StreamForecastRequest], _context: Context
+    ) -> AsyncIterator[StreamForecastResponse]:
+        """See the proto."""
+        async for number, request in enumerated(requests):
+            self.asked["messages"] += 1
+            good = ForecastResult(response=ANSWER)
+            bad = ForecastResult(error=ForecastError(code=5))
+            results = [bad if number % 7 == 6 else good for _ in request.items]
+            # In two parts: a message's results need not come together.
+            yield StreamForecastResponse(results=results[:1])
+            yield StreamForecastResponse(results=results[1:])
+
+
+async def enumerated(requests: AsyncIterator[StreamForecastRequest]) -> AsyncIterator[Any]:
+    """`enumerate` for what comes one by one."""
+    number = 0
+    async for request in requests:
+        yield number, request
+        number += 1
+
+
+@pytest.mark.parametrize("bound", [{"requests": 70}, {"duration": "400ms"}])
+def test_messages_of_a_stream_are_kept_under_way(tmp_path: Path, bound: dict[str, object]) -> None:
+    """One stream a connection; each message counts when all its results are there; an error among them shows."""
+    file = tmp_path / "message.bin"
+    item = ForecastItem(tag="1", request=ForecastRequest(sequence_data=SEQUENCE))
+    file.write_bytes(StreamForecastRequest(items=[item] * 3).SerializeToString())
+    options = {"request_file": file, "items": 3, "method": "/forecast.v1.ForecastService/StreamForecast"}
+    with serving(kind=Streaming) as server:  # type: ignore[type-abstract]  # BatchForecast is UNIMPLEMENTED.
+        result = load(server, stream="true", connections=1, in_flight=8, **options, **bound)
+    assert result["loop"] == "stream"
+    assert result["requests"] == server.asked["messages"] >= 70
+    assert result["outcomes"]["FAILED_ITEM"] == result["requests"] // 7
+    assert result["outcomes"]["OK"] == result["requests"] - result["requests"] // 7
+    assert result["forecasts_per_s"] == pytest.approx(3 * result["requests_per_s"])
+
+
+def test_a_stream_that_breaks_off_fails_what_was_under_way(tmp_path: Path) -> None:
+    """The messages that a service without streams never answers are failures, with its code."""
+    file = tmp_path / "message.bin"
+    file.write_bytes(StreamForecastRequest(items=[ForecastItem()]).SerializeToString())
+    with serving() as server:
+        method = "/forecast.v1.ForecastService/StreamForecast"
+        result = load(
+            server, stream="true", connections=1, in_flight=4, request_file=file, method=method, requests=9
+        )
+    assert result["outcomes"] == {"UNIMPLEMENTED": 4}
+
+
+def test_http_is_asked_as_the_tutorial_asks(tmp_path: Path) -> None:
+    """Over HTTP/1.1: path, customer and body; what comes back is compared, and errors are counted."""
+    body, expected = tmp_path / "body.json", tmp_path / "expected.json"
+    body.write_text('{"sequence_data": [1, 2]}')
+    expected.write_text('["right"]')
+    seen: list[tuple[str, str, bytes]] = []
+
+    class Door(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            data = self.rfile.read(int(self.headers["content-length"]))
+            seen.append((self.path, self.headers["serve_multiplexed_model_id"], data))
+            self.send_response(503 if len(seen) % 2 else 200)
+            self.send_header("content-length", str(len(b'["right"]')))
+            self.end_headers()
+            self.wfile.write(b'["right"]')
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base class
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Door) as door:
+        threading.Thread(target=door.serve_forever, daemon=True).start()
+        options = {"http": "true", "method": "/v1", "request-file": body, "expect-file": expected}
+        address = {"address": f"127.0.0.1:{door.server_port}", "customer": "alpha", "requests": 10}
+        result = _load.run(program(), {**options, **address, "connections": 1, "in-flight": 1})
+        door.shutdown()
+    assert result["outcomes"] == {"OK": 5, "UNAVAILABLE": 5}
+    assert set(seen) == {("/v1", "alpha", body.read_bytes())}
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from forecast_grpc.config import Settings
 from forecast_grpc.names import APPLICATION_NAME
 
 
-def host(module: str, grpc_port: int, ingress: IngressMode) -> None:
+def host(module: str, grpc_port: int, ingress: IngressMode, http_port: int) -> None:
     """Serves `module.app` until SIGINT or SIGTERM, then stops all that it started."""
     endpoints = Endpoints(
-        host="127.0.0.1", grpc_port=grpc_port, http_port=free_port(), metrics_port=free_port()
+        host="127.0.0.1", grpc_port=grpc_port, http_port=http_port, metrics_port=free_port()
     )
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         # A short name: Ray puts a socket far below it, and the path of a socket is limited.

@@ -5,9 +5,16 @@ import (
 	"os"
 )
 
+// sender is a place for a connection.
+type sender interface {
+	connect() error
+	send(*call)
+	close()
+}
+
 // caller asks for forecasts.
 type caller struct {
-	lanes    []*lane
+	lanes    []sender
 	body     []byte // What every call sends.
 	expected []byte // What every answer has to be; nil: anything.
 	length   int    // How long it has to be; 0: any.
@@ -26,7 +33,11 @@ func newCaller(o options) (*caller, error) {
 		}
 	}
 	for of := newHeaders(o); len(made.lanes) < o.Connections; {
-		made.lanes = append(made.lanes, &lane{options: o, headers: of})
+		if o.HTTP {
+			made.lanes = append(made.lanes, newPipe(o))
+		} else {
+			made.lanes = append(made.lanes, &lane{options: o, headers: of})
+		}
 	}
 	return made, nil
 }
@@ -47,7 +58,7 @@ func (c *caller) close() {
 	}
 }
 
-func (c *caller) lane(number int) *lane { return c.lanes[number%len(c.lanes)] }
+func (c *caller) lane(number int) sender { return c.lanes[number%len(c.lanes)] }
 
 // judge is what became of a call that is done.
 func (c *caller) judge(made *call) answer {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
@@ -24,6 +25,9 @@ func newHeaders(o options) headers {
 	}
 	if o.Timeout > 0 {
 		made = append(made, hpack.HeaderField{Name: "grpc-timeout", Value: fmt.Sprintf("%dm", o.Timeout/time.Millisecond)})
+	}
+	if token := os.Getenv("FORECAST_GRPC_TOKEN"); token != "" && o.TLS {
+		made = append(made, hpack.HeaderField{Name: "authorization", Value: "Bearer " + token, Sensitive: true})
 	}
 	for i := 0; i+1 < len(o.Metadata); i += 2 {
 		made = append(made, hpack.HeaderField{Name: o.Metadata[i], Value: o.Metadata[i+1]})

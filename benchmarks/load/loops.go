@@ -31,7 +31,7 @@ func (r *run) next(at time.Time) bool {
 func (r *run) random(stream int) *rand.Rand { return rand.New(rand.NewPCG(r.seed, uint64(stream))) }
 
 // ask sends one request, and says when it has been counted.
-func (r *run) ask(lane *lane, customer string, meant time.Time, counted func()) {
+func (r *run) ask(lane sender, customer string, meant time.Time, counted func()) {
 	body := r.caller.body
 	lane.send(&call{customer: customer, unsent: body, whole: body, meant: meant, done: func(made *call) {
 		r.recorder.add(made.meant, made.sent, time.Now(), r.caller.judge(made))

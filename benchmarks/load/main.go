@@ -89,13 +89,18 @@ func send(o options, caller *caller, of customers) *result {
 	r.recorder = newRecorder(start, r.until)
 	storm := startStorm(o, caller, start, r.until)
 	loop := "closed"
-	if o.Rate > 0 {
+	switch {
+	case o.Stream:
+		loop = "stream"
+		r.streams(o.Connections, o.InFlight, o.Items)
+	case o.Rate > 0:
 		loop = "open"
 		r.open(o.Rate, o.Poisson, o.MaxInFlight, start)
-	} else {
+	default:
 		r.closed(o.Connections, o.InFlight)
 	}
 	made := r.recorder.result(loop)
+	made.ForecastsPerS = made.RequestsPerS * float64(o.Items)
 	made.Storm = storm()
 	return made
 }

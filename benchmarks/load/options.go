@@ -14,6 +14,7 @@ import (
 type options struct {
 	Address       string        `json:"address"`
 	TLS           bool          `json:"tls"`
+	HTTP          bool          `json:"http,omitempty"`
 	Method        string        `json:"method"`
 	Metadata      pairs         `json:"-"` // It may hold a token.
 	Connections   int           `json:"connections"`
@@ -38,6 +39,8 @@ type options struct {
 	ExpectFile    string        `json:"-"`
 	ExpectBytes   int           `json:"-"`
 	Tiers         bool          `json:"-"`
+	Stream        bool          `json:"stream,omitempty"`
+	Items         int           `json:"items"`
 	StormRate     float64       `json:"storm_rate,omitempty"`
 	StormName     string        `json:"storm_customers,omitempty"`
 	Seed          uint64        `json:"seed"`
@@ -49,6 +52,7 @@ func parse(arguments []string, errors io.Writer) (options, error) {
 	flags.SetOutput(errors)
 	flags.StringVar(&o.Address, "address", "127.0.0.1:9000", "where the service listens")
 	flags.BoolVar(&o.TLS, "tls", false, "call over TLS")
+	flags.BoolVar(&o.HTTP, "http", false, "POST by HTTP/1.1 to the path --method what --request-file holds, one at a time on each connection")
 	flags.StringVar(&o.Method, "method", "/forecast.v1.ForecastService/Forecast", "the RPC to call")
 	flags.Var(&o.Metadata, "metadata", "key=value to send with each request; may be repeated")
 	flags.IntVar(&o.Connections, "connections", 8, "connections")
@@ -73,11 +77,16 @@ func parse(arguments []string, errors io.Writer) (options, error) {
 	flags.StringVar(&o.ExpectFile, "expect-file", "", "what every answer has to be, encoded; others count as WRONG")
 	flags.IntVar(&o.ExpectBytes, "expect-bytes", 0, "how long every answer has to be; others count as WRONG")
 	flags.BoolVar(&o.Tiers, "tiers", false, "split the latencies by the trailing metadata forecast-cache")
+	flags.BoolVar(&o.Stream, "stream", false, "one stream on each connection, with --in-flight messages under way on it")
+	flags.IntVar(&o.Items, "items", 1, "forecasts that a request of --request-file asks for")
 	flags.Float64Var(&o.StormRate, "storm-rate", 0, "besides, requests a second for customers nobody has asked for")
 	flags.StringVar(&o.StormName, "storm-customers", "unknown-%09d", "their names by number, from 0")
 	flags.Uint64Var(&o.Seed, "seed", 1, "of what is chosen at random")
 	if err := flags.Parse(arguments); err != nil {
 		return o, err
+	}
+	if o.Stream {
+		o.Timeout = 0 // It is one call, however long.
 	}
 	return o, o.check(flags.Args())
 }
@@ -90,6 +99,10 @@ func (o options) check(rest []string) error {
 		return errors.New("--connections, --in-flight and --max-in-flight are at least 1")
 	case o.Rate < 0 || o.StormRate < 0 || o.Window < 0 || o.Requests < 0:
 		return errors.New("--rate, --storm-rate, --window and --requests are not below 0")
+	case o.Items < 1 || o.Stream && (o.Rate > 0 || o.HTTP):
+		return errors.New("--items is at least 1, and --stream is a closed loop of gRPC")
+	case o.HTTP && o.RequestFile == "":
+		return errors.New("--http needs a --request-file: the JSON to send")
 	case o.Requests == 0 && o.Duration <= 0:
 		return errors.New("--duration is above 0")
 	}

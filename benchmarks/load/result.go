@@ -9,6 +9,7 @@ type result struct {
 	Seconds         float64              `json:"seconds"`
 	Requests        uint64               `json:"requests"`
 	RequestsPerS    float64              `json:"requests_per_s"`
+	ForecastsPerS   float64              `json:"forecasts_per_s"`
 	Outcomes        map[string]uint64    `json:"outcomes"`
 	Messages        map[string]string    `json:"messages,omitempty"`
 	LatencyMs       latencies            `json:"latency_ms"`

@@ -7,6 +7,7 @@ import typer
 from forecast_grpc import __version__
 from forecast_grpc.cli import keys, models
 from forecast_grpc.cli._common import Commands
+from forecast_grpc.cli.bench import bench
 from forecast_grpc.cli.demo_store import demo_store
 from forecast_grpc.cli.fit import fit
 from forecast_grpc.cli.forecast import forecast
@@ -37,6 +38,7 @@ app.command(epilog="Example: forecast-grpc fit sales.csv --customer-column shop 
 app.command(epilog="Example: forecast-grpc publish customer_123 model.safetensors")(publish)
 app.command("demo-store", epilog="Example: forecast-grpc demo-store --store ./demo")(demo_store)
 app.command(epilog="Example: forecast-grpc why customer_123")(why)
+app.command(epilog="Example: forecast-grpc bench customer_123 --rate 500 --duration 30")(bench)
 app.command(epilog="Example: forecast-grpc plan --hit-rate 0.99 --plot")(plan)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")

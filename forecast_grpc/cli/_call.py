@@ -81,9 +81,9 @@ class Connection:
         """Calls a stub's method. Ends the command where the service refuses, fails or does not answer."""
         # A stub's method knows `with_call`, too; its type does not say so in the same way for each of them.
         with_call: Callable[..., Any] = method.with_call  # type: ignore[attr-defined]
-        metadata = _metadata(self.target, customer_id)
+        sent = metadata(self.target, customer_id)
         try:
-            response, call = with_call(request, timeout=self.target.timeout_s, metadata=metadata)
+            response, call = with_call(request, timeout=self.target.timeout_s, metadata=sent)
         except grpc.RpcError as exc:
             raise _failure(exc, self.target) from exc
         return Reply(response=response, provenance=_provenance(call))
@@ -111,7 +111,8 @@ def forecast(target: Target, customer_id: str, request: ForecastRequest) -> Repl
         return connection.ask(ForecastServiceStub(connection.channel).Forecast, request, customer_id)
 
 
-def _metadata(target: Target, customer_id: str | None) -> tuple[tuple[str, str], ...]:
+def metadata(target: Target, customer_id: str | None) -> tuple[tuple[str, str], ...]:
+    """What a call for that customer carries."""
     named = {
         "multiplexed_model_id": customer_id,
         "application": target.application,
@@ -120,11 +121,16 @@ def _metadata(target: Target, customer_id: str | None) -> tuple[tuple[str, str],
     return tuple((key, value) for key, value in named.items() if value is not None)
 
 
-def _channel(target: Target) -> grpc.Channel:
+def channel_options(target: Target) -> list[tuple[str, int]]:
+    """The options of a channel. Ends the command where there can be none to such an address."""
     if "://" in target.address:
         raise CommandFailed(f"An address is HOST:PORT, not {target.address}.", ExitCode.USAGE)
     # Environments often name an HTTP proxy that knows nothing of the service's address.
-    options = [("grpc.enable_http_proxy", 0)] if _is_local(target.address) else []
+    return [("grpc.enable_http_proxy", 0)] if _is_local(target.address) else []
+
+
+def _channel(target: Target) -> grpc.Channel:
+    options = channel_options(target)
     if target.tls:
         return grpc.secure_channel(target.address, grpc.ssl_channel_credentials(), options)
     return grpc.insecure_channel(target.address, options)
@@ -135,13 +141,13 @@ def _is_local(address: str) -> bool:
 
 
 def _provenance(call: Any) -> dict[str, str]:  # noqa: ANN401 - a grpc.Call, which an RpcError may be too.
-    trailing = dict(call.trailing_metadata() or ())
+    trailing = dict(call.trailingmetadata() or ())
     return {key: trailing[key] for key in _PROVENANCE if key in trailing}
 
 
 def _failure(error: Any, target: Target) -> CommandFailed:  # noqa: ANN401 - an RpcError that is a grpc.Call too.
     status = error.code()
-    details = dict(error.trailing_metadata() or ()).get(_DETAILS)
+    details = dict(error.trailingmetadata() or ()).get(_DETAILS)
     if details is None and status is grpc.StatusCode.UNAVAILABLE:
         return _no_answer(target)
     if details is None and status is grpc.StatusCode.DEADLINE_EXCEEDED:

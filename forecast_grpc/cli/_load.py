@@ -6,14 +6,18 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import forecast_grpc
+from forecast_grpc.cli._call import Target
 from forecast_grpc.cli._common import CommandFailed, ExitCode
+from forecast_grpc.cli._plan import Plan
 
 NAME = "forecast-grpc-load"
 """What the program is called."""
 
+_TOKEN_VARIABLE = "FORECAST_GRPC_TOKEN"  # noqa: S105 - a name.
 _CHECKOUT = Path(forecast_grpc.__file__).parent.parent
 _SOURCE = _CHECKOUT / "benchmarks" / "load"
 _BUILT = _CHECKOUT / ".tools" / "bin" / NAME
@@ -49,13 +53,42 @@ def _build(go: str) -> Path:
     return beside.replace(_BUILT)
 
 
-def run(program: Path, options: Mapping[str, object]) -> dict[str, Any]:
+def measure(program: Path, target: Target, plan: Plan) -> dict[str, Any]:
+    """Sends the load of a plan, and returns what the program printed. Ends the command as `run` does."""
+    with TemporaryDirectory() as folder:
+        request, customers = Path(folder, "request.bin"), Path(folder, "customers")
+        request.write_bytes(plan.request)
+        customers.write_text("\n".join(plan.customers), "utf-8")
+        options: dict[str, object] = {
+            "address": target.address,
+            "tls": str(target.tls).lower(),
+            "customers-file": customers,
+            "order": plan.order,
+            "zipf": plan.zipf,
+            "request-file": request,
+            "connections": plan.connections,
+            "in-flight": plan.in_flight,
+            "rate": plan.rate,
+            "duration": f"{plan.duration_s}s",
+            "warm-up": f"{plan.warm_up_s}s",
+            "timeout": f"{target.timeout_s}s",
+            "tiers": "true",
+        }
+        if target.application:
+            options["metadata"] = f"application={target.application}"
+        return run(program, options, target.token)
+
+
+def run(program: Path, options: Mapping[str, object], token: str | None = None) -> dict[str, Any]:
     """Runs it with `--key=value` for each option, and returns what it printed.
 
     Ends the command where it could not send anything.
     """
     command = [str(program), *(f"--{key}={value}" for key, value in options.items())]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours.
+    # Not on its command line, which every user of the machine can read.
+    environment = {key: value for key, value in os.environ.items() if key != _TOKEN_VARIABLE}
+    environment |= {_TOKEN_VARIABLE: token} if token else {}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603 - ours.
     if done.returncode != 0:
         # It has the exit codes of our commands, but where it crashed.
         known = done.returncode in {int(code) for code in ExitCode}
