@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from typing import ClassVar, Self
 
 import numpy as np
@@ -183,18 +184,15 @@ class Ets:
             return self._run_factors(values, level, trend, pattern)
         alpha, beta, gamma, phi = self.alpha, self.beta, self.gamma, self.phi
         states = pattern.tolist()
-        size, place = len(states), 0
         # Lists of Python floats: numpy's scalars would take ten times as long.
-        for value in values.tolist():
+        for value, place in zip(values.tolist(), cycle(range(len(states))), strict=False):
             trend *= phi
             level += trend
             error = value - level - states[place]
             level += alpha * error
             trend += beta * error
             states[place] += gamma * error
-            place += 1
-            if place == size:
-                place = 0
+        place = values.size % len(states)
         return level, trend, np.array(states[place:] + states[:place])
 
     def _run_factors(
