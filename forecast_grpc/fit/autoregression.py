@@ -17,8 +17,8 @@ from forecast_grpc.fit.problems import SeriesError
 from forecast_grpc.fit.ridge import rows_of
 from forecast_grpc.models.lags import Lags, places
 
-_STRENGTHS = (0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
-_CAUTIOUS = 1.0  # The strength where there are too few rows to choose one.
+_STRENGTHS = (0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+_CAUTIOUS = 100.0  # The strength where there are too few rows to choose one: the prior, nearly.
 _BEST = 5  # Settings that are averaged at most,
 _AS_GOOD = 1.2  # with at most this multiple of the best one's error.
 _LARGEST_HOLDOUT = 168

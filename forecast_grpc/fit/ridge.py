@@ -16,8 +16,8 @@ import numpy as np
 from forecast_grpc.domain import FloatArray
 from forecast_grpc.fit.problems import SeriesError
 
-_STRENGTHS = (0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0)
-_CAUTIOUS = 1.0  # The strength where there are too few rows to choose one.
+_STRENGTHS = (0.00001, 0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+_CAUTIOUS = 100.0  # The strength where there are too few rows to choose one: the prior, nearly.
 _BEST = 3  # Settings that are averaged at most,
 _AS_GOOD = 1.2  # with at most this multiple of the best one's error.
 _LARGEST_HOLDOUT = 72
