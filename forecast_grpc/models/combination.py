@@ -146,13 +146,14 @@ class Combination:
         covariates: FloatArray | None = None,
     ) -> FloatArray:
         """The point forecast, shape (horizon,)."""
-        path = np.zeros(horizon)
-        answering = [pair for pair in self._weighed() if pair[1].min_length <= window.size]
-        for weight, member in answering:
-            path += weight * member.forecast(window, horizon, position, covariates)
-        if len(answering) < len(self.members):
-            path /= sum(weight for weight, _ in answering)
-        return path
+        path, total, everyone = np.zeros(horizon), 0.0, True
+        for weight, member in self._weighed():
+            if member.min_length <= window.size:
+                path += weight * member.forecast(window, horizon, position, covariates)
+                total += weight
+            else:
+                everyone = False
+        return path if everyone else path / total
 
     def forecasts(self, windows: FloatArray, horizon: int) -> FloatArray:
         """`forecast`, without covariates, of many windows of one length, one a row: shape (k, horizon)."""

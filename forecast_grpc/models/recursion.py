@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SEASONS = 4
 """Seasons at the end of a window that tell where in the season it ends."""
 
-MEMORY = 200
+MEMORY = 150
 """Observations of a window that the recursion runs over at most: older ones have no weight left."""
 
 SMALLEST_FACTOR, LARGEST_FACTOR = 1e-6, 1e6
