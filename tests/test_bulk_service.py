@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from forecast_grpc.v1 import forecast_pb2 as pb
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
-from tests.service import TUTORIAL_FORECAST, TUTORIAL_SEQUENCE, RunningService, unpack
+from tests.service import TUTORIAL_FORECAST, TUTORIAL_SEQUENCE, RunningService, eventually, unpack
 
 CUSTOMER = (("multiplexed_model_id", "customer_456"),)
 
@@ -196,3 +197,30 @@ def test_what_a_batch_over_http_may_not_be(service: RunningService, body: bytes,
     outcome = service.http(body, path="/v1/forecast:batch")
     assert (outcome.http_status, outcome.reason) == (400, "REQUEST_INVALID")
     assert outcome.fields == (field,)
+
+
+def test_who_does_not_read_is_not_read(service: RunningService, stub: ForecastServiceStub) -> None:
+    """A caller who sends without end and takes no results comes to a standstill: nothing piles up on the way."""
+    if service.ingress == "proxy":
+        pytest.skip("Ray's proxy takes results as fast as they come: see docs/batches.md")
+    item = pb.ForecastItem(customer_id="customer_123", request=pb.ForecastRequest(sequence_data=[1.0] * 100))
+    sent = 0
+
+    def messages() -> Iterator[pb.StreamForecastRequest]:
+        nonlocal sent
+        while True:
+            sent += 1
+            yield pb.StreamForecastRequest(items=[item] * 100)
+
+    replies: Any = stub.StreamForecast(messages(), metadata=CUSTOMER)
+    next(replies)
+
+    def stands_still() -> bool:
+        before = sent
+        time.sleep(1.0)
+        return sent == before
+
+    eventually(stands_still, timeout_s=60)
+    replies.cancel()
+    # The stream's end is seen by the replica: its place is free again, and the log has its line.
+    eventually(lambda: '"code": "CANCELLED"' in service.log_text())

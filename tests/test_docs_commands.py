@@ -186,6 +186,12 @@ def furnish(work: Path, service: RunningService) -> None:
         f"{customer},{step},{10 + step % 18 + step / 9}" for customer in ("a", "b") for step in range(180)
     ]
     (work / "history.csv").write_text("\n".join(["customer,step,value", *rows]))
+    sold = [
+        f"{customer},{step},{100 + step}"
+        for customer in ("customer_123", "customer_456")
+        for step in range(9)
+    ]
+    (work / "sales.csv").write_text("\n".join(["customer,step,value", *sold]))
     days = [(np.datetime64("2026-01-01") + day, day % 7 == 5, day % 11 == 3) for day in range(180)]
     sales = [
         f"{shop},{day},{100 + 20 * weekend + 40 * promo},{promo:d}"

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,8 @@ async def main(port: str, store: str, customer_id: str) -> None:
 
 
 if __name__ == "__main__":
+    # A shell that starts us in the background has SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         asyncio.run(main(*sys.argv[1:]))
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ import typer
 from forecast_grpc import __version__
 from forecast_grpc.cli import keys, models
 from forecast_grpc.cli._common import Commands
+from forecast_grpc.cli.batch import batch
 from forecast_grpc.cli.bench import bench
 from forecast_grpc.cli.demo_store import demo_store
 from forecast_grpc.cli.fit import fit
@@ -34,6 +35,7 @@ app.command(
     context_settings={"ignore_unknown_options": True},
     epilog="Example: forecast-grpc forecast customer_123 100,102,98,105,110 --horizon 3 --plot",
 )(forecast)
+app.command(epilog="Example: forecast-grpc batch sales.csv --horizon 14 --output forecasts.csv")(batch)
 app.command(epilog="Example: forecast-grpc fit sales.csv --customer-column shop --horizon 14")(fit)
 app.command(epilog="Example: forecast-grpc publish customer_123 model.safetensors")(publish)
 app.command("demo-store", epilog="Example: forecast-grpc demo-store --store ./demo")(demo_store)

@@ -45,7 +45,8 @@ class Family(StrEnum):
     SEASONAL_AR = "seasonal_ar"
 
 
-def _column(what: str) -> object:
+def column_option(what: str) -> object:
+    """The option that names the column with this in it."""
     return typer.Option(metavar="NAME", help=f"The column that holds {what}.", show_default="guessed")
 
 
@@ -55,9 +56,11 @@ def fit(  # noqa: PLR0913 - each is an option of the command.
         typer.Argument(metavar="FILE", help="CSV or Parquet, one observation a row.", show_default=False),
     ],
     *,
-    customer_column: Annotated[str | None, _column("the customer")] = None,
-    time_column: Annotated[str | None, _column("timestamps, dates, or integers that count steps")] = None,
-    value_column: Annotated[str | None, _column("the observations")] = None,
+    customer_column: Annotated[str | None, column_option("the customer")] = None,
+    time_column: Annotated[
+        str | None, column_option("timestamps, dates, or integers that count steps")
+    ] = None,
+    value_column: Annotated[str | None, column_option("the observations")] = None,
     covariate_column: Annotated[
         list[str] | None,
         typer.Option(
@@ -123,7 +126,7 @@ def fit(  # noqa: PLR0913 - each is an option of the command.
     from forecast_grpc.fit import FitJob
 
     _check_drawing(report, plot=plot)
-    table = _read(
+    table = read_file(
         file,
         customer_column=customer_column,
         time_column=time_column,
@@ -225,7 +228,8 @@ def _draw(tally: "Tally", report: Path | None, title: str, *, plot: bool, as_jso
         notes().print(f"Wrote {report}.")
 
 
-def _read(file: Path, **options: Any) -> "Table":  # noqa: ANN401 - as `read_table` takes them.
+def read_file(file: Path, **options: Any) -> "Table":  # noqa: ANN401 - as `read_table` takes them.
+    """The histories in a file. Ends the command where it cannot be read."""
     from forecast_grpc.fit import TableError, read_table
 
     try:

@@ -130,8 +130,12 @@ def _request(**fields: Any) -> Any:  # noqa: ANN401
 
 
 def _as_json(reply: "Reply[ForecastResponse]") -> dict[str, Any]:
-    """The answer as the HTTP door gives it, with the trailing metadata beside it."""
-    response = reply.response
+    """The answer, with the trailing metadata beside it."""
+    return {**response_to_json(reply.response), **reply.provenance}
+
+
+def response_to_json(response: "ForecastResponse") -> dict[str, Any]:
+    """The answer as the HTTP door gives it."""
     model: dict[str, Any] = {
         "version": response.model.version,
         "family": response.model.family,
@@ -144,7 +148,7 @@ def _as_json(reply: "Reply[ForecastResponse]") -> dict[str, Any]:
         body["quantiles"] = [
             {"level": each.level, "values": list(each.values)} for each in response.quantiles
         ]
-    return {**body, "model": model, **reply.provenance}
+    return {**body, "model": model}
 
 
 def _print(reply: "Reply[ForecastResponse]") -> None:

@@ -16,9 +16,17 @@ from forecast_grpc.domain import Answer, CacheTier, RequestLimits
 from forecast_grpc.errors import ForecastError
 from forecast_grpc.forecasting import answer
 from forecast_grpc.store import open_store
-from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
+from forecast_grpc.v1.forecast_pb2 import (
+    BatchForecastRequest,
+    BatchForecastResponse,
+    ForecastItem,
+    ForecastRequest,
+    ForecastResponse,
+    ForecastResult,
+)
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceServicer, add_ForecastServiceServicer_to_server
 from forecast_grpc.wire import answer_to_proto, error_to_status, query_from_proto
+from forecast_grpc.wire.batches import error_to_proto
 
 LIMITS = RequestLimits(
     max_sequence_length=10_000,
@@ -31,11 +39,12 @@ LIMITS = RequestLimits(
 
 @dataclass
 class FakeService(ForecastServiceServicer):
-    """Answers from a store. Keeps the metadata of the calls that came."""
+    """Answers from a store. Keeps the metadata of the calls that came, and the sizes of batches."""
 
     store: Path
     address: str = ""
     seen: list[dict[str, str | bytes]] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
 
     def Forecast(self, request: ForecastRequest, context: grpc.ServicerContext) -> ForecastResponse:  # noqa: N802
         """See the proto."""
@@ -55,6 +64,21 @@ class FakeService(ForecastServiceServicer):
             response = ForecastResponse()
         context.set_trailing_metadata(tuple(trailing))
         return response
+
+    def BatchForecast(  # noqa: N802
+        self,
+        request: BatchForecastRequest,
+        context: grpc.ServicerContext,
+    ) -> BatchForecastResponse:
+        """See the proto."""
+        self.batches.append(len(request.items))
+        return BatchForecastResponse(results=map(self._result, request.items))
+
+    def _result(self, item: ForecastItem) -> ForecastResult:
+        try:
+            return ForecastResult(tag=item.tag, response=self._answer(item.customer_id, item.request))
+        except ForecastError as exc:
+            return ForecastResult(tag=item.tag, error=error_to_proto(exc))
 
     def _answer(self, customer_id: str, request: ForecastRequest) -> ForecastResponse:
         query = query_from_proto(request, LIMITS)
