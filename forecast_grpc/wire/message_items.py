@@ -11,6 +11,9 @@ from forecast_grpc.items import Allowance, BulkLimits, Group, ModelKey, Single
 from forecast_grpc.v1.forecast_pb2 import ForecastItem
 from forecast_grpc.wire.requests import MAX_MODEL_VERSION, query_from_proto
 
+FEW = 3
+"""Items up to which each by itself is quicker than all of them together: what a group costs has to pay."""
+
 _VALUE_BYTES = 8
 
 _Form = tuple[int, int, tuple[float, ...]]
@@ -49,7 +52,7 @@ class MessageItems:
     def read(self, start: int, stop: int) -> tuple[list[Group], list[Single]]:
         """See Items."""
         stop = min(stop, len(self))
-        if self._refusal is not None:
+        if self._refusal is not None or stop - start <= FEW:
             return [], [self._single(place) for place in range(start, stop)]
         forms: dict[_Form, _Series] = {}
         alone: list[int] = []
