@@ -1,6 +1,6 @@
 """The RPCs of forecast.v1.ForecastService that forecast many series at once."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 from ray import serve
@@ -25,6 +25,7 @@ class BulkService(Rpcs):
     ) -> pb.BatchForecastResponse:
         """Forecasts many series."""
         call = self._call(grpc_context)
+        call.remaining_s = _remaining_s(grpc_context)
         customer_id = serve.get_multiplexed_model_id()
         decode = partial(wire.order_from_proto, request, self.bulk.limits, customer_id)
         outcome = await self.bulk.batch(call, decode, wire.results_to_proto)
@@ -39,3 +40,9 @@ class BulkService(Rpcs):
         messages = (wire.items_from_proto(request, limits, customer_id) async for request in requests)
         async for outcome in self.bulk.stream(call, messages, wire.results_to_proto):
             yield self._answer(call, outcome, wire.stream_response, grpc_context, pb.StreamForecastResponse)
+
+
+def _remaining_s(grpc_context: Context) -> float | None:
+    """Seconds until the caller's deadline; None where there is none, or the context, as Ray's, does not say."""
+    tell: Callable[[], float | None] | None = getattr(grpc_context, "time_remaining", None)
+    return None if tell is None else tell()

@@ -15,6 +15,9 @@ class Call:
     request_id: str
     """What the caller gets as `request_id`."""
 
+    remaining_s: float | None = None
+    """Seconds after which the caller has gone, from the start of the call; None where nobody told us."""
+
     tier: CacheTier | None = None
     """Where the model was; of several, the one that was furthest away; None as long as none was reached."""
 

@@ -19,6 +19,9 @@ from forecast_grpc.items import Block, BulkLimits, Items, Order, Rows
 from forecast_grpc.outcome import outcome_of
 from forecast_grpc.telemetry import Facts
 
+_AHEAD, _MOST_AHEAD_S = 0.1, 0.25
+"""How long before the caller's deadline a batch ends: a share of the time left, so many seconds at most."""
+
 R = TypeVar("R")
 
 Encode = Callable[[Block], Sequence[R]]
@@ -93,7 +96,7 @@ class BulkEngine:
             for place, result in zip(block.places, encode(block), strict=True):
                 results[place] = result
 
-        limit = asyncio.timeout(min(order.limit_s or self.limit_s, self.limit_s))
+        limit = asyncio.timeout(self._limit_s(call, order))
         try:
             async with limit, aclosing(self._answered(call, order.items)) as blocks:
                 async for block in blocks:
@@ -103,6 +106,16 @@ class BulkEngine:
             late = DeadlineExceeded("The time limit of the batch has passed.")
             put(Block(items=order.items, places=missing, outcome=late))
         return [result for result in results if result is not None]
+
+    def _limit_s(self, call: Call, order: Order) -> float:
+        """Seconds that the batch may take: the least of the caller's wish, our own limit, and what is left."""
+        limits = [self.limit_s]
+        if order.limit_s is not None:
+            limits.append(order.limit_s)
+        if call.remaining_s is not None:
+            # The results have to be encoded, and to arrive.
+            limits.append(call.remaining_s - min(_MOST_AHEAD_S, _AHEAD * call.remaining_s))
+        return min(limits)
 
     async def _answered(self, call: Call, items: Items) -> AsyncGenerator[Block, None]:
         with closing(Work(self.engine, call, self.max_loads)) as work:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,8 +12,9 @@ from google.protobuf.duration_pb2 import Duration
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forecast_grpc import artefact
+from forecast_grpc import artefact, wire
 from forecast_grpc.bulk.work import CHUNK
+from forecast_grpc.call import Call
 from forecast_grpc.domain import ServedModel
 from forecast_grpc.errors import Code, RequestInvalid
 from forecast_grpc.models import Trend
@@ -107,6 +109,20 @@ async def test_what_is_late_is_told_so(at: Bench) -> None:
     (late,) = await at.batch([asked[1]])
     assert late == await at.unary(asked[1])
     assert at.store.fetches.count("weekly") == 1
+
+
+@pytest.mark.parametrize(("remaining_s", "limit_s"), [(0.2, 10.0), (10.0, 0.02), (0.2, None)])
+async def test_the_earliest_limit_counts(at: Bench, remaining_s: float, limit_s: float | None) -> None:
+    """Of the caller's deadline, where it is known, and its time limit; the results come before the deadline."""
+    at.store.gate.clear()
+    call = Call(protocol="grpc", request_id="a-batch", remaining_s=remaining_s)
+    request = pb.BatchForecastRequest(items=[item("weekly", *range(7))])
+    if limit_s is not None:
+        request.time_limit.FromNanoseconds(int(limit_s * 1e9))
+    decode = partial(wire.order_from_proto, request, at.bulk.limits, "")
+    async with asyncio.timeout(remaining_s):
+        (late,) = await at.bulk.batch(call, decode, wire.results_to_proto)  # type: ignore[misc]
+    assert wire.batch_response([late]).results[0].error.code == Code.DEADLINE_EXCEEDED
 
 
 async def test_a_caller_who_leaves_stops_its_loads(at: Bench) -> None:
