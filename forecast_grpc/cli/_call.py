@@ -141,13 +141,13 @@ def _is_local(address: str) -> bool:
 
 
 def _provenance(call: Any) -> dict[str, str]:  # noqa: ANN401 - a grpc.Call, which an RpcError may be too.
-    trailing = dict(call.trailingmetadata() or ())
+    trailing = dict(call.trailing_metadata() or ())
     return {key: trailing[key] for key in _PROVENANCE if key in trailing}
 
 
 def _failure(error: Any, target: Target) -> CommandFailed:  # noqa: ANN401 - an RpcError that is a grpc.Call too.
     status = error.code()
-    details = dict(error.trailingmetadata() or ()).get(_DETAILS)
+    details = dict(error.trailing_metadata() or ()).get(_DETAILS)
     if details is None and status is grpc.StatusCode.UNAVAILABLE:
         return _no_answer(target)
     if details is None and status is grpc.StatusCode.DEADLINE_EXCEEDED:
