@@ -129,17 +129,31 @@ def isolation(*, seconds: float = 10.0, repetitions: int = 5) -> list[Finding]:
         # So little room that every cold model drops another one.
         with serving(folder, replicas=2, max_warm_bytes=4 * 2**20) as fleet:
             require(fleet.load(customers="warm-%07d", count=WARM, requests=20 * WARM, order="turn"))
-            strangers = {"cold": (cold, "OK"), "unknown": (unknown, "NOT_FOUND")}
-            phases: dict[str, list[Result]] = {name: [] for name in ("quiet", *strangers)}
-            for number in range(repetitions):
-                phases["quiet"].append(require(_warm(fleet, seconds)))
-                for name, (rate, code) in strangers.items():
-                    pattern = f"{name}-{number}-%07d"
-                    asked = {"customers": pattern, "count": 10**6, "order": "turn", "timeout": "5s"}
-                    with beside(fleet, rate=rate, duration=f"{seconds}s", **asked) as others:
-                        phases[name].append(require(_warm(fleet, seconds)))
-                    require(others.result(), code)
-    return [*_slowed(phases, "cold", cold), *_slowed(phases, "unknown", unknown)]
+            beside_cold = [_beside(fleet, f"cold-{n}-%07d", cold, "OK", seconds) for n in range(repetitions)]
+            before = _evictions(fleet)
+            names = [f"unknown-{number}-%07d" for number in range(repetitions)]
+            beside_unknown = [_beside(fleet, each, unknown, "NOT_FOUND", seconds) for each in names]
+            evicted = _evictions(fleet) - before
+    return [
+        *_slowed(f"{cold} cold customers a second", beside_cold),
+        *_slowed(f"{unknown} unknown customers a second", beside_unknown),
+        Finding(what="models that were evicted meanwhile", measured=evicted, at_most=0),
+    ]
+
+
+def _beside(fleet: Fleet, customers: str, rate: int, code: str, seconds: float) -> tuple[Result, Result]:
+    """The warm customers alone, and while strangers come."""
+    quiet = require(_warm(fleet, seconds))
+    asked = {"customers": customers, "count": 10**6, "order": "turn", "timeout": "5s"}
+    with beside(fleet, rate=rate, duration=f"{seconds}s", **asked) as others:
+        disturbed = require(_warm(fleet, seconds))
+    require(others.result(), code)
+    return quiet, disturbed
+
+
+def _evictions(fleet: Fleet) -> float:
+    time.sleep(METRICS_AGE_S)
+    return fleet.metric("warm_evictions_total")
 
 
 def _warm(fleet: Fleet, seconds: float) -> Result:
@@ -147,16 +161,13 @@ def _warm(fleet: Fleet, seconds: float) -> Result:
     return fleet.load(duration=f"{seconds}s", **asked)
 
 
-def _slowed(phases: Mapping[str, list[Result]], name: str, rate: int) -> list[Finding]:
-    ratio = median(_p99(one) / _p99(quiet) for one, quiet in zip(phases[name], phases["quiet"], strict=True))
-    missed = sum(each["latency_by_tier_ms"].get("cold", {"count": 0})["count"] for each in phases[name])
-    title = f"{rate} {name} customers a second"
+def _slowed(title: str, pairs: Sequence[tuple[Result, Result]]) -> list[Finding]:
+    quiet, disturbed = [one for one, _ in pairs], [other for _, other in pairs]
     return [
+        Finding(what=f"{title}: p99 of warm ones, quiet", measured=median(map(_p99, quiet)), unit="ms"),
         Finding(
-            what=f"{title}: p99 of warm ones, quiet", measured=median(map(_p99, phases["quiet"])), unit="ms"
+            what=f"{title}: p99 of warm ones, to quiet", measured=_ratio(disturbed, quiet, "p99"), at_most=2.0
         ),
-        Finding(what=f"{title}: p99 of warm ones, to quiet", measured=ratio, at_most=2.0),
-        Finding(what=f"{title}: warm ones that were evicted", measured=missed, at_most=0),
     ]
 
 
