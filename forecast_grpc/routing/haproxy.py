@@ -7,9 +7,9 @@ from pathlib import Path
 MAX_LOAD_PERCENT = 190
 """A replica with more than this share of the average of requests under way passes new ones on to the next.
 
-Of two replicas one gets 95 % of what is under way at most, so that a customer who asks for more than one can give is
-served by both. With 150 a second request passed on whenever the other replica happened to be idle: one in a hundred
-at 200 requests a second, each a cold load.
+Of two replicas one gets 95 % of what is under way at most, so that a customer who asks for more than one can
+give is served by both. With 150 a second request passed on whenever the other replica happened to be idle: one in
+a hundred at 200 requests a second, each a cold load.
 """
 
 # gRPC sends `multiplexed_model_id`, HTTP `serve_multiplexed_model_id`; both end alike. `req.hdrs` is all headers
