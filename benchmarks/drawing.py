@@ -50,12 +50,10 @@ def bars(medians: Mapping[str, Mapping[str, Any]], file: Path) -> None:
     save(made, file)
 
 
-def curve(axes: "Axes", x: Sequence[float], lines: Mapping[str, Sequence[float]], label: str) -> None:
-    """Lines over a logarithmic axis, each point marked."""
-    for name, values in lines.items():
-        axes.plot(x, values, marker="o", markersize=3, linewidth=1.4, label=name)
-    axes.set(xscale="log", yscale="log", xlabel=label)
-    axes.legend(frameon=False)
+def curve(axes: "Axes", x: Sequence[float], y: Sequence[float], label: str) -> None:
+    """A line over logarithmic axes, each point marked."""
+    axes.plot(x, y, marker="o", markersize=3, linewidth=1.4, label=label)
+    axes.set(xscale="log", yscale="log")
     tidy(axes)
 
 

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -85,15 +85,30 @@ def constant(name: str) -> Iterator[Target]:
 
 
 @contextmanager
-def product(name: str, store: Path, *options: str) -> Iterator[Target]:
-    """forecast-grpc as it comes, behind HAProxy, with the tutorial's customers in the empty folder `store`."""
+def product(name: str, store: Path, *options: str, more: Sequence[str] = ()) -> Iterator[Target]:
+    """forecast-grpc as it comes, behind HAProxy, with the tutorial's customers in the empty folder `store`.
+
+    `more` are customers who have the model of the one that is asked for.
+    """
     for customer in CUSTOMERS:
-        FolderStore(store).publish(customer.customer_id, customer.encode)
+        for name_of_one in (customer.customer_id, *(more if customer.customer_id == CUSTOMER_ID else ())):
+            FolderStore(store).publish(name_of_one, customer.encode)
     serve = (str(Path(sys.executable).with_name("forecast-grpc")), "serve", "--store", str(store), *options)
     with _running(
         name, lambda ports: (*serve, "--grpc-port", str(ports[0]), "--http-port", "0"), FORECAST
     ) as target:
         yield target
+
+
+def spread(target: Target, customers: Sequence[str]) -> Target:
+    """The same service, asked for all of these customers alike: answers are held to their length."""
+    answer = Path(str(target.options["expect-file"]))
+    names = answer.with_name("names")
+    names.write_text("\n".join(customers))
+    length = answer.stat().st_size - len(CUSTOMER_ID)
+    options = {"address": target.options["address"], "customers-file": names, "tiers": "true"}
+    # Their names are of one length.
+    return replace(target, options=options | {"expect-bytes": length + len(customers[0])})
 
 
 @contextmanager

@@ -4,16 +4,17 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
 import pytest
 
-from benchmarks import comparison, drawing, fitting, hops, rivals
+from benchmarks import capacity, comparison, drawing, fitting, growth, hops, rivals
 from benchmarks.generator import WrongAnswersError, load
 from benchmarks.measuring import Measurement, measure, ratio
 from benchmarks.processes import TargetFailedError, free_ports, running
-from benchmarks.targets import asked
+from benchmarks.targets import asked, spread
 from benchmarks.workload import FORECAST
 from forecast_grpc.fit import read_table
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
@@ -84,6 +85,51 @@ def test_the_comparisons_tables_and_plot_have_every_service(tmp_path: Path) -> N
     assert [row for row in rows if row.startswith(f"| {comparison.PRODUCT} | 500 | 0 | 0 | 1 |")]
     drawing.bars(found["medians"], tmp_path / "bars.svg")
     assert all(name in (tmp_path / "bars.svg").read_text() for name in comparison.NAMES)
+
+
+def test_what_grows_is_shown_a_table_and_a_curve_each(tmp_path: Path) -> None:
+    """Each sweep has a table with a row for each size, and its two curves in the picture."""
+    points = [
+        growth.Point(sweep=sweep, line=line, x=x, forecasts_per_s=1_000.0 / x, p50_ms=x, p99_ms=2.0 * x)
+        for sweep in ("observations", "steps")
+        for line in ("trend", "theta")
+        for x in (1, 10, 100)
+    ]
+    text = growth.markdown({"points": [asdict(point) for point in points]})
+    assert "| observations | trend | theta |" in text
+    assert text.count("| 100 | 10/s, 100.0 ms | 10/s, 100.0 ms |") == 2
+    growth.draw(points, tmp_path / "growth.svg")
+    assert "forecasts a second" in (tmp_path / "growth.svg").read_text()
+
+
+def test_capacity_is_shown_by_replicas_and_hops() -> None:
+    """A row for each number of replicas, the ratio of the rates, and the steady load with its quantiles."""
+    results = {"1 of 2": [measurement(1_000)] * 3, "2 of 2": [measurement(1_500)] * 3}
+    times = {"p50": 1.0, "p90": 2.0, "p99": 4.0, "p99_9": 8.0, "max": 9.0}
+    last = {"latency_ms": times, "settings": {"rate": 500.0}, "seconds": 300.0}
+    text = capacity.markdown(capacity.document(results, last, {}))
+    assert "| 2 | 1,500 |" in text
+    assert "Two replicas to one: 1.50." in text
+    assert "p99 is 4.0 times the p50" in text
+
+
+def test_answers_for_many_customers_are_held_to_their_length(tmp_path: Path) -> None:
+    """A load on customers with names of one length counts their answers, and nothing shorter."""
+    program()
+
+    async def to_whom_it_concerns(
+        _server: Server, _request: ForecastRequest, context: Context
+    ) -> ForecastResponse:
+        customer = str(dict(context.invocation_metadata() or ())["multiplexed_model_id"])
+        return ForecastResponse(customer_id=customer, forecast=FORECAST)
+
+    with serving(to_whom_it_concerns) as server:
+        target = asked("many", port_of(server), psutil.Process(), FORECAST, tmp_path)
+        names = ["spread-0", "spread-1", "spread-2"]
+        assert load(spread(target, names).options, requests=60)["outcomes"] == {"OK": 60}
+        assert {*names} < set(server.asked)
+        with pytest.raises(WrongAnswersError):
+            load(spread(target, ["spread-0", "other-one"]).options, requests=60)
 
 
 async def every_tenth_otherwise(
