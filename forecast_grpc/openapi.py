@@ -92,9 +92,6 @@ def complete(app: FastAPI, bodies: Iterable[type[BaseModel]], limits: RequestLim
         schema = schemas[body.__name__]["properties"][field]
         # Where a field may be null, the bounds belong to the other alternative.
         schema.get("anyOf", [schema])[0].update(bounds)
-    # It is parsed later than the batch that it is in.
-    nested = {"$ref": _REFERENCE.format(model=wire.ForecastBody.__name__)}
-    schemas[wire.ItemBody.__name__]["properties"]["request"] = nested
     app.openapi()["components"]["schemas"].update(schemas)
 
 

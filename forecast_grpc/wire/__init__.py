@@ -4,7 +4,6 @@ from forecast_grpc.wire.answers import AnswerBody, answer_to_json, answer_to_pro
 from forecast_grpc.wire.batch_bodies import (
     BatchAnswerBody,
     BatchBody,
-    ItemBody,
     batch_to_json,
     order_from_json,
     results_to_json,
@@ -65,7 +64,6 @@ __all__ = [
     "CovariateBody",
     "ErrorBody",
     "ForecastBody",
-    "ItemBody",
     "activation",
     "activation_response",
     "answer_to_json",

@@ -39,9 +39,9 @@ class ItemBody(BaseModel):
     customer_id: str = ""
     """The customer whose model is to answer. Empty: the one of the header."""
 
-    # Parsed with its item, so that a bad one is an error of that item alone. `openapi` says what it is.
+    # Not a ForecastBody: it is parsed with its item, so that a bad one is an error of that item alone.
     request: dict[str, Any] = {}
-    """The series, and how far."""
+    """The series, and how far: a `ForecastBody`. One that is not is an error of this item."""
 
 
 class BatchBody(BaseModel):
