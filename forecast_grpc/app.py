@@ -5,10 +5,11 @@
 
 import time
 from functools import partial
+from typing import Any
 
 import ray
 from ray.serve import Application, deployment
-from ray.serve.config import BackpressureConfig, RequestRouterConfig
+from ray.serve.config import AutoscalingConfig, AutoscalingPolicy, BackpressureConfig, RequestRouterConfig
 from ray.serve.schema import LoggingConfig
 
 from forecast_grpc import artefact, machine
@@ -26,6 +27,7 @@ from forecast_grpc.names import DEPLOYMENT_NAME
 from forecast_grpc.registry import Registry
 from forecast_grpc.routing.haproxy import haproxy_enabled
 from forecast_grpc.routing.router import CUSTOMER_ROUTER
+from forecast_grpc.scaling import Policy
 from forecast_grpc.service import ForecastingService, GetModel, Parts
 from forecast_grpc.store import open_store
 from forecast_grpc.telemetry import TagValues, Telemetry
@@ -33,12 +35,15 @@ from forecast_grpc.telemetry.ray_sink import RayMetrics, log_writer
 from forecast_grpc.trust import Trust
 from forecast_grpc.usage import Machine, Memory, ReplicaUsage
 
+_LOOK_BACK_S = 20.0
+"""Seconds over which the load is averaged before it says how many replicas there ought to be."""
+
 
 def app(settings: Settings) -> Application:
     """The Serve application. Ray fills `settings` from the `args` of a config file."""
     service = deployment(
         name=DEPLOYMENT_NAME,
-        num_replicas=settings.num_replicas,
+        **_replicas(settings),
         max_ongoing_requests=settings.max_ongoing_requests,
         max_queued_requests=settings.max_queued_requests,
         ray_actor_options={"num_cpus": settings.num_cpus_per_replica},
@@ -49,6 +54,26 @@ def app(settings: Settings) -> Application:
     )(ForecastingService)
     application: Application = service.bind(settings, compose)
     return application
+
+
+def _replicas(settings: Settings) -> dict[str, Any]:
+    """How many there are: always so many, or as many as the load asks for."""
+    if settings.max_replicas is None:
+        return {"num_replicas": settings.num_replicas}
+    return {
+        "autoscaling_config": AutoscalingConfig(
+            min_replicas=settings.num_replicas,
+            max_replicas=settings.max_replicas,
+            target_ongoing_requests=settings.target_ongoing_requests,
+            upscale_delay_s=settings.upscale_delay_s,
+            downscale_delay_s=settings.downscale_delay_s,
+            look_back_period_s=_LOOK_BACK_S,
+            policy=AutoscalingPolicy(  # type: ignore[no-untyped-call]
+                policy_function=f"{Policy.__module__}:{Policy.__name__}",
+                policy_kwargs={"target_busy_cores": settings.target_busy_cores},
+            ),
+        )
+    }
 
 
 def compose(settings: Settings, replica: str, get_model: GetModel) -> Parts:
@@ -108,7 +133,7 @@ def compose(settings: Settings, replica: str, get_model: GetModel) -> Parts:
         handover=Handover(
             notes=RayNotes(settings.store),
             replica=replica,
-            frequent=engine.accesses.frequent,
+            top=engine.accesses.top,
             interval_s=settings.handover_interval_s,
         ),
     )

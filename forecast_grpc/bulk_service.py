@@ -3,15 +3,12 @@
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
-from ray import serve
-from ray.serve.grpc_util import RayServegRPCContext
-
 from forecast_grpc import wire
 from forecast_grpc.bulk import BulkEngine
-from forecast_grpc.rpc import Rpcs
+from forecast_grpc.rpc import GrpcContext, Rpcs
 from forecast_grpc.v1 import forecast_pb2 as pb
 
-Context = RayServegRPCContext | None
+Context = GrpcContext | None
 """None where the caller is Python, with a deployment handle."""
 
 
@@ -26,7 +23,7 @@ class BulkService(Rpcs):
         """Forecasts many series."""
         call = self._call(grpc_context)
         call.remaining_s = _remaining_s(grpc_context)
-        customer_id = serve.get_multiplexed_model_id()
+        customer_id = self._customer(grpc_context)
         decode = partial(wire.order_from_proto, request, self.bulk.limits, customer_id)
         outcome = await self.bulk.batch(call, decode, wire.results_to_proto)
         return self._answer(call, outcome, wire.batch_response, grpc_context, pb.BatchForecastResponse)
@@ -36,7 +33,7 @@ class BulkService(Rpcs):
     ) -> AsyncIterator[pb.StreamForecastResponse]:
         """Forecasts series as they come."""
         call = self._call(grpc_context)
-        customer_id, limits = serve.get_multiplexed_model_id(), self.bulk.limits
+        customer_id, limits = self._customer(grpc_context), self.bulk.limits
         messages = (wire.items_from_proto(request, limits, customer_id) async for request in requests)
         async for outcome in self.bulk.stream(call, messages, wire.results_to_proto):
             yield self._answer(call, outcome, wire.stream_response, grpc_context, pb.StreamForecastResponse)

@@ -11,7 +11,7 @@ from platformdirs import user_data_path
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from forecast_grpc.records import ModelServiceMode
+from forecast_grpc.records import LaneMode, ModelServiceMode
 
 
 def default_store() -> Path:
@@ -44,7 +44,23 @@ class Settings(BaseSettings):
     """Where the models are: a folder, or a bucket as `s3://`, `gs://` or `az://`; see docs/stores.md."""
 
     num_replicas: int = Field(default=1, ge=1)
-    """Replicas to run."""
+    """Replicas to run; where there may be more under load, the fewest."""
+
+    max_replicas: int | None = Field(default=None, ge=1)
+    """The most replicas under load. Unset: always `num_replicas`."""
+
+    target_busy_cores: float = Field(default=0.6, gt=0)
+    """Cores that a replica is to be busy with, where their number follows the load; it can use about one."""
+
+    target_ongoing_requests: float = Field(default=32.0, gt=0)
+    """Requests that are to be under way in a replica, waiting for models or for pickled ones, where their number
+    follows the load."""
+
+    upscale_delay_s: float = Field(default=5.0, ge=0)
+    """Seconds for which the load must have asked for more replicas before there are more."""
+
+    downscale_delay_s: float = Field(default=300.0, ge=0)
+    """Seconds for which the load must have asked for fewer replicas before there are fewer."""
 
     num_cpus_per_replica: float = Field(default=0.5, gt=0)
     """Cores that Ray sets aside for a replica when it decides where to place it; no limit on what it may use."""
@@ -106,6 +122,10 @@ class Settings(BaseSettings):
 
     max_queued_requests: int = Field(default=2_000, ge=-1)
     """Requests that may wait for a replica; more are refused with RESOURCE_EXHAUSTED. -1 for no limit."""
+
+    direct_lane: LaneMode = LaneMode.AUTO
+    """Whether forecasts over gRPC go past Ray Serve's own request handling: `auto` where that can be, `off` never.
+    See docs/performance.md."""
 
     max_sequence_length: int = Field(default=10_000, ge=1)
     """Observations that one request may hold."""

@@ -50,6 +50,9 @@ class CacheTier(StrEnum):
     COLD = "cold"
     """Fetched from the store for this request."""
 
+    # Enum's own is written in Python, and each request looks a tier up.
+    __hash__ = str.__hash__
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Covariate:

@@ -50,6 +50,10 @@ class Engine:
         record = partial(self._record, call, customer_id)
         return await outcome_of(answering, self.telemetry, call.request_id, record)
 
+    def refused(self, call: Call, customer_id: str, error: ForecastError) -> None:
+        """Notes a request that came to an error before it came here."""
+        self._record(call, customer_id, error, 0.0)
+
     async def take_over(self, customer_ids: tuple[str, ...], limit_s: float) -> None:
         """As `prewarm`, for so many seconds at most: what has not been loaded by then comes behind the traffic."""
         started = time.perf_counter()

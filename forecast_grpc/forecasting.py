@@ -44,6 +44,8 @@ def answer(model: ServedModel, query: ForecastQuery, *, max_horizon: int) -> For
         rows = point + forecaster.quantile_offsets(levels, horizon) if levels else ()
     if not all_finite(point):
         raise _no_forecast(window, covariates)
+    if not levels:
+        return ForecastResult(forecast=point, start_time=start_time)
     quantiles = tuple(
         QuantileForecast(level=level, values=row) for level, row in zip(levels, rows, strict=True)
     )

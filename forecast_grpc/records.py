@@ -21,6 +21,16 @@ class ModelServiceMode(StrEnum):
     """Everything."""
 
 
+class LaneMode(StrEnum):
+    """Whether calls may take the direct lane."""
+
+    AUTO = "auto"
+    """Where Ray Serve has what it needs."""
+
+    OFF = "off"
+    """Never."""
+
+
 class LoadCause(StrEnum):
     """What a model was loaded for."""
 

@@ -1,19 +1,42 @@
 """What every RPC method of the deployment needs: who calls, and how an answer or an error leaves."""
 
-import uuid
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import grpc
-from ray.serve.grpc_util import RayServegRPCContext
+from ray import serve
 
 from forecast_grpc import wire
-from forecast_grpc.call import Call
+from forecast_grpc.call import Call, new_request_id
 from forecast_grpc.engine import Engine
 from forecast_grpc.errors import ForecastError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class GrpcContext(Protocol):
+    """What RPC methods ask of a call's context: Ray's `RayServegRPCContext`, or `lane.DirectContext`."""
+
+    def multiplexed_model_id(self) -> str | None:
+        """The customer that the caller named."""
+        ...
+
+    def trailing_metadata(self) -> Sequence[tuple[str, Any]]:
+        """What the caller gets behind the answer; the request id stands in it from the start."""
+        ...
+
+    def set_trailing_metadata(self, trailing_metadata: list[tuple[str, Any]], /) -> None:
+        """Replaces all of it but the request id."""
+        ...
+
+    def set_code(self, code: grpc.StatusCode, /) -> None:
+        """The status, where it is not OK."""
+        ...
+
+    def set_details(self, details: str, /) -> None:
+        """The sentence that goes with the status."""
+        ...
 
 
 class Rpcs:
@@ -25,21 +48,30 @@ class Rpcs:
 
     engine: Engine
 
-    def _call(self, grpc_context: RayServegRPCContext | None) -> Call:
+    def _call(self, grpc_context: GrpcContext | None) -> Call:
         if grpc_context is None:
-            return Call(protocol="handle", request_id=str(uuid.uuid4()))
-        # Ray puts the request id into the trailing metadata before it calls us, new or the caller's own.
-        request_id = next(
-            (value for key, value in grpc_context.trailing_metadata() if key == "request_id"), ""
-        )
-        return Call(protocol="grpc", request_id=request_id)
+            return Call(protocol="handle", request_id=new_request_id())
+        return Call(protocol="grpc", request_id=_request_id(grpc_context))
+
+    def _customer(self, grpc_context: GrpcContext | None) -> str:
+        """The customer of the request metadata, or of the handle's options."""
+        if grpc_context is None:
+            customer_id: str = serve.get_multiplexed_model_id()
+            return customer_id
+        return grpc_context.multiplexed_model_id() or ""
+
+    def refuse(self, error: ForecastError, grpc_context: GrpcContext) -> None:
+        """Ends a call outside of its method, with an error that is counted and logged as those from within."""
+        call = self._call(grpc_context)
+        self.engine.refused(call, self._customer(grpc_context), error)
+        self._fail(call, error, grpc_context)
 
     def _answer(
         self,
         call: Call,
         outcome: T | ForecastError,
         encode: Callable[[T], R],
-        grpc_context: RayServegRPCContext | None,
+        grpc_context: GrpcContext | None,
         empty: Callable[[], R],
     ) -> R:
         """What the RPC returns: the outcome encoded, or an empty message beside the error's status."""
@@ -50,7 +82,7 @@ class Rpcs:
             grpc_context.set_trailing_metadata(self._provenance(call))
         return encode(outcome)
 
-    def _fail(self, call: Call, error: ForecastError, grpc_context: RayServegRPCContext | None) -> None:
+    def _fail(self, call: Call, error: ForecastError, grpc_context: GrpcContext | None) -> None:
         if grpc_context is None:
             raise error
         grpc_context.set_code(_GRPC_CODES[error.code])
@@ -62,8 +94,16 @@ class Rpcs:
     def _provenance(self, call: Call) -> list[tuple[str, Any]]:  # text, or bytes under a name in -bin
         provenance: list[tuple[str, Any]] = [("forecast-replica", self.engine.replica)]
         if call.tier is not None:
-            provenance.append(("forecast-cache", call.tier.value))
+            provenance.append(("forecast-cache", str(call.tier)))
         return provenance
+
+
+def _request_id(grpc_context: GrpcContext) -> str:
+    """New or the caller's own: it has been put into the trailing metadata before a method is called."""
+    for key, value in grpc_context.trailing_metadata():
+        if key == "request_id":
+            return str(value)
+    return ""
 
 
 _GRPC_CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}

@@ -15,9 +15,8 @@ from grpc_health.v1.health_pb2 import (  # type: ignore[attr-defined]  # types-g
     HealthListResponse,
 )
 from ray import serve
-from ray.serve.grpc_util import RayServegRPCContext
 
-from forecast_grpc import http, wire
+from forecast_grpc import http, lane, wire
 from forecast_grpc.administration import Administration
 from forecast_grpc.bulk import BulkEngine
 from forecast_grpc.bulk_service import BulkService
@@ -27,6 +26,9 @@ from forecast_grpc.errors import ForecastError
 from forecast_grpc.fleet import LocalModels
 from forecast_grpc.loading import Handover, HotModel, put_aside
 from forecast_grpc.model_service import ModelService
+from forecast_grpc.records import LaneMode
+from forecast_grpc.rpc import GrpcContext
+from forecast_grpc.scaling import BUSY, Busyness
 from forecast_grpc.v1 import forecast_pb2, model_pb2
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
 
@@ -96,6 +98,7 @@ class ForecastingService(_Doors, BulkService, ModelService):
         parts = compose(settings, replica, get_model)
         self.engine, self.bulk = parts.engine, parts.bulk
         self.models, self.local = parts.models, parts.local
+        self._busyness = Busyness()
         self._flushing = asyncio.create_task(self.engine.telemetry.run())
         await self.engine.prewarm(settings.pinned + settings.prewarm)
         if settings.handover_timeout_s:
@@ -104,6 +107,8 @@ class ForecastingService(_Doors, BulkService, ModelService):
         self._handover = parts.handover
         self._leaving = asyncio.create_task(self._handover.run())
         self._aging = asyncio.create_task(self.engine.accesses.run())
+        if settings.direct_lane is LaneMode.AUTO:
+            lane.offer(self)
         # All that a replica consists of is there: no collection needs to look at it.
         put_aside()
         await super().__init__()  # type: ignore[misc]  # what Ray's decorator made of `_Doors`
@@ -116,21 +121,25 @@ class ForecastingService(_Doors, BulkService, ModelService):
         if handover := getattr(self, "_handover", None):
             handover.leave()
 
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """What the autoscaling policy learns of this replica; Ray asks."""
+        return {BUSY: self._busyness.cores()}
+
     # --- forecast.v1.ForecastService ---
 
     async def Forecast(  # noqa: N802 - the RPC's name
-        self, request: ForecastRequest, grpc_context: RayServegRPCContext | None = None
+        self, request: ForecastRequest, grpc_context: GrpcContext | None = None
     ) -> ForecastResponse:
         """Forecasts one series with the model of the customer in the metadata `multiplexed_model_id`."""
         call = self._call(grpc_context)
         decode = partial(wire.query_from_proto, request, self.engine.limits)
-        outcome = await self.engine.forecast(call, serve.get_multiplexed_model_id(), decode)
+        outcome = await self.engine.forecast(call, self._customer(grpc_context), decode)
         return self._answer(call, outcome, wire.answer_to_proto, grpc_context, ForecastResponse)
 
     # --- grpc.health.v1.Health ---
 
     async def Check(  # noqa: N802 - the RPC's name
-        self, request: HealthCheckRequest, grpc_context: RayServegRPCContext
+        self, request: HealthCheckRequest, grpc_context: GrpcContext
     ) -> HealthCheckResponse:
         """Whether the server ("") or one of its services is serving."""
         if request.service in _SERVICES:
@@ -142,7 +151,7 @@ class ForecastingService(_Doors, BulkService, ModelService):
     async def List(  # noqa: N802 - the RPC's name
         self,
         request: HealthListRequest,  # noqa: ARG002 - it has no fields
-        grpc_context: RayServegRPCContext,  # noqa: ARG002 - Ray passes it to every RPC of this signature
+        grpc_context: GrpcContext,  # noqa: ARG002 - Ray passes it to every RPC of this signature
     ) -> HealthListResponse:
         """The state of the server ("") and of each of its services."""
         return HealthListResponse(statuses=dict.fromkeys(_SERVICES, _SERVING))
@@ -150,7 +159,7 @@ class ForecastingService(_Doors, BulkService, ModelService):
     async def Watch(  # noqa: N802 - the RPC's name
         self,
         request: HealthCheckRequest,
-        grpc_context: RayServegRPCContext,  # noqa: ARG002 - Ray passes it to every RPC of this signature
+        grpc_context: GrpcContext,  # noqa: ARG002 - Ray passes it to every RPC of this signature
     ) -> AsyncIterator[HealthCheckResponse]:
         """As `Check`, and then stays open: a replica serves for as long as it lives."""
         yield _SERVING if request.service in _SERVICES else _UNKNOWN
@@ -171,7 +180,7 @@ class ForecastingService(_Doors, BulkService, ModelService):
             return await self.Forecast(request)
         call = self._call(None)
         decode = partial(wire.query_from_mapping, request, self.engine.limits)
-        outcome = await self.engine.forecast(call, serve.get_multiplexed_model_id(), decode)
+        outcome = await self.engine.forecast(call, self._customer(None), decode)
         if isinstance(outcome, ForecastError):
             raise outcome
         return wire.answer_to_json(outcome)

@@ -1,7 +1,6 @@
 """What every route of the HTTP door shares: who calls, what was sent, and how an answer or an error leaves."""
 
 import math
-import uuid
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
@@ -10,7 +9,7 @@ from fastapi.responses import JSONResponse
 from ray import serve
 
 from forecast_grpc import wire
-from forecast_grpc.call import Call
+from forecast_grpc.call import Call, new_request_id
 from forecast_grpc.errors import ForecastError, RequestInvalid
 
 T = TypeVar("T")
@@ -21,7 +20,7 @@ CUSTOMER_HEADERS = ("serve_multiplexed_model_id", "multiplexed_model_id")
 
 def call_of(request: Request) -> Call:
     """The call that a request is, under the caller's own request id if there is one."""
-    return Call(protocol="http", request_id=request.headers.get("x-request-id") or str(uuid.uuid4()))
+    return Call(protocol="http", request_id=request.headers.get("x-request-id") or new_request_id())
 
 
 def customer_of(request: Request) -> str:

@@ -43,7 +43,22 @@ CORE = VALUES | {
 }
 MODELS = {"administration", "fleet", "registry"}
 EVERYTHING = (
-    CORE | MODELS | {"bulk", "demo", "engine", "fit", "http", "machine", "routing", "service", "v1", "wire"}
+    CORE
+    | MODELS
+    | {
+        "bulk",
+        "demo",
+        "engine",
+        "fit",
+        "http",
+        "lane",
+        "machine",
+        "routing",
+        "scaling",
+        "service",
+        "v1",
+        "wire",
+    }
 )
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -98,10 +113,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "http": CORE | {"administration", "bulk", "engine", "model_http", "openapi", "web", "wire"},
     "rpc": VALUES | {"engine", "wire"},
     "bulk_service": VALUES | {"bulk", "rpc", "v1", "wire"},
+    "lane": VALUES | {"rpc", "v1"},
+    "scaling": set(),
     "model_service": VALUES | MODELS | {"loading", "rpc", "v1", "wire"},
     "service": CORE
     | MODELS
-    | {"bulk", "bulk_service", "engine", "http", "model_service", "routing", "rpc", "v1", "wire"},
+    | {
+        "bulk",
+        "bulk_service",
+        "engine",
+        "http",
+        "lane",
+        "model_service",
+        "routing",
+        "rpc",
+        "scaling",
+        "v1",
+        "wire",
+    },
     # The roots: app puts the rest together, and only the commands, which start it, know app.
     "app": EVERYTHING,
     "cli": EVERYTHING | {"app", "convert"},
@@ -109,8 +138,8 @@ MAY_IMPORT: dict[str, set[str]] = {
 """For each room of the house (a module or a package of forecast_grpc): the other rooms that it may import."""
 
 MAY_USE: dict[str, set[str]] = {
-    "google": {"wire", "service", "v1", "cli"},
-    "grpc": {"cli", "rpc", "service", "v1"},
+    "google": {"wire", "service", "v1", "cli", "lane"},
+    "grpc": {"cli", "lane", "rpc", "service", "v1"},
     "grpc_health": {"cli", "service"},
     "fastapi": {"http", "model_http", "openapi", "service", "app", "web"},
     "starlette": {"http", "service"},
@@ -121,6 +150,7 @@ MAY_USE: dict[str, set[str]] = {
         "fit",
         "fleet",
         "http",
+        "lane",
         "loading",
         "model_service",
         "routing",

@@ -37,7 +37,7 @@ from forecast_grpc.names import APPLICATION_NAME
 from forecast_grpc.routing.haproxy import PORT_VARIABLES, haproxy_environment
 
 SERVICERS = (
-    "forecast_grpc.v1.forecast_pb2_grpc.add_ForecastServiceServicer_to_server",
+    "forecast_grpc.lane.add_forecast_service",
     "forecast_grpc.v1.model_pb2_grpc.add_ModelServiceServicer_to_server",
     "grpc_health.v1.health_pb2_grpc.add_HealthServicer_to_server",
 )

@@ -13,8 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from forecast_grpc.loading.frequent import FrequentCustomers
-
 logger = logging.getLogger(__name__)
 
 MAX_NOTED = 1_000
@@ -48,13 +46,13 @@ class Handover:
         *,
         notes: Notes,
         replica: str,
-        frequent: FrequentCustomers,
+        top: Callable[[int], list[tuple[str, float]]],
         interval_s: float,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._notes = notes
         self._replica = replica
-        self._frequent = frequent
+        self._top = top
         self._interval_s = interval_s
         self._wall_clock = wall_clock
 
@@ -72,12 +70,12 @@ class Handover:
         while True:
             await asyncio.sleep(self._interval_s)
             # Counted here, where requests are counted too: only the writing is for a thread.
-            customers = self._frequent.top(MAX_NOTED)
+            customers = self._top(MAX_NOTED)
             await asyncio.to_thread(self._write, customers)
 
     def leave(self) -> None:
         """Leaves a note now. Blocks."""
-        self._write(self._frequent.top(MAX_NOTED))
+        self._write(self._top(MAX_NOTED))
 
     def _write(self, customers: list[tuple[str, float]]) -> None:
         """Leaves a note, unless nobody has asked yet. Raises nothing: the next one may be written again."""

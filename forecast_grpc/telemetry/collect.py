@@ -18,7 +18,7 @@ from forecast_grpc.domain import ServedModel
 from forecast_grpc.errors import ForecastError
 from forecast_grpc.records import LoadCause
 from forecast_grpc.telemetry.journal import Journal, loading_for
-from forecast_grpc.telemetry.lines import Facts, line_of
+from forecast_grpc.telemetry.lines import Facts, fields_of, line_of, outcome_of
 from forecast_grpc.telemetry.sink import MetricSink, TagValues
 
 FLUSH_INTERVAL_S = 1.0
@@ -64,7 +64,7 @@ class Telemetry:
         self._sink = sink
         self._log = log
         self._log_requests = log_requests
-        self._facts = facts
+        self._facts = fields_of(facts)
         self._gauges = gauges
         self._wall_clock = wall_clock
         self._flush_interval_s = flush_interval_s
@@ -136,6 +136,10 @@ class Telemetry:
         self._count_load(error.reason, duration_s)
         self.journal.note(customer_id, error, loading_for.get(), self._wall_clock())
         self._event("model_load_failed", customer_id=customer_id, **_error_facts(error))
+
+    def lane(self, lane: str, cause: str | None = None) -> None:
+        """Notes which way calls over gRPC take, `direct` or `ordinary`; of the latter, why not the other."""
+        self._event("lane", lane=lane, cause=cause)
 
     def prewarm_failed(self, customer_id: str, exc: BaseException) -> None:
         """Notes a customer that could not be warmed, whether or not its load had begun."""
@@ -224,7 +228,7 @@ class Telemetry:
         lines = [
             self._request_line(at, noted)
             if isinstance(noted, _Answered)
-            else line_of(at, event, self._facts | noted)
+            else line_of(at, event, self._facts + fields_of(noted))
             for at, event, noted in events
             if self._log_requests or not isinstance(noted, _Answered)
         ]
@@ -243,10 +247,9 @@ class Telemetry:
             )
 
     def _request_line(self, at: float, answered: _Answered) -> str:
-        protocol, code, reason, cache, duration_s, facts = answered
-        line = self._facts | {"protocol": protocol, "code": code, "reason": reason, "cache": cache} | facts
-        line["duration_ms"] = round(duration_s * 1e3, 3)
-        return line_of(at, "request", line)
+        *outcome, duration_s, facts = answered
+        duration = f', "duration_ms": {round(duration_s * 1e3, 3)}'
+        return line_of(at, "request", f"{self._facts}{outcome_of(*outcome)}{fields_of(facts)}{duration}")
 
     def _publish_counts(self) -> None:
         tallies, self._tallies = self._tallies, Tally()

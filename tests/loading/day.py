@@ -243,7 +243,7 @@ class Fleet:
     def leave_notes(self) -> None:
         """Each replica notes who asks it most."""
         for each in self.replicas:
-            leave(self.notes, each.name, each.engine.accesses.frequent.top(1_000), now=self.world.now)
+            leave(self.notes, each.name, each.engine.accesses.top(1_000), now=self.world.now)
 
     async def kill(self) -> None:
         """A replica dies, and another takes its place, warmed with what was noted."""

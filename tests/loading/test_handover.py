@@ -77,7 +77,7 @@ def handover(notes: Notes, replica: str = "one") -> Handover:
     """A replica that has been asked for one customer, and notes it at once."""
     frequent = FrequentCustomers()
     frequent.record("a")
-    return Handover(notes=notes, replica=replica, frequent=frequent, interval_s=0.001)
+    return Handover(notes=notes, replica=replica, top=frequent.top, interval_s=0.001)
 
 
 async def test_what_one_leaves_another_inherits() -> None:

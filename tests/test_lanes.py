@@ -1,0 +1,303 @@
+"""What Ray's request handling does for a call is so in the direct lane too: each fact holds in both lanes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import grpc
+import pytest
+
+from forecast_grpc.v1.forecast_pb2 import ForecastRequest
+from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
+from tests import stores
+from tests.service import Outcome, RunningService, eventually, serving
+from tests.slow_model import CUSTOMERS, Gate
+
+LANES = ("direct", "ordinary")
+SLOTS, QUEUE = 4, 2
+
+
+@pytest.fixture(scope="module", params=LANES)
+def lane(request: pytest.FixtureRequest) -> str:
+    """Which way calls take behind HAProxy."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def gate(lane: str, tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    """A store with a model that can be held up."""
+    store: Path = tmp_path_factory.mktemp(lane) / "store"
+    stores.build(store)
+    return Gate(store)
+
+
+@pytest.fixture(scope="module")
+def small(lane: str, gate: Gate) -> Iterator[RunningService]:
+    """One replica that handles four calls at a time and has two wait."""
+    with running(lane, gate, f"max_ongoing_requests={SLOTS}", f"max_queued_requests={QUEUE}") as service:
+        yield service
+
+
+@contextmanager
+def running(lane: str, gate: Gate, *settings: str) -> Iterator[RunningService]:
+    """A service whose calls take this lane."""
+    allowed = ("allow_pickles=true", f"direct_lane={'auto' if lane == 'direct' else 'off'}")
+    options = [f"--set={each}" for each in (*allowed, *settings)]
+    try:
+        with serving(gate.store, "haproxy", *options) as service:
+            yield service
+    finally:
+        gate.open()
+
+
+def lines(service: RunningService, **fields: str) -> list[dict[str, Any]]:
+    """The lines of the log that have these fields."""
+    logged = [json.loads(line) for line in service.log_text().splitlines()]
+    return [line for line in logged if fields.items() <= line.items()]
+
+
+@contextmanager
+def held(service: RunningService, gate: Gate, calls: int) -> Iterator[list[Future[str]]]:
+    """So many calls under way in the body. They go on after it, if not before."""
+    eventually(lambda: gate.waiting == 0)
+    gate.close()
+    with ThreadPoolExecutor(calls) as pool:
+        futures = [pool.submit(patient, service, customer) for customer in CUSTOMERS[:calls]]
+        try:
+            eventually(lambda: gate.waiting >= min(calls, SLOTS))
+            yield futures
+        finally:
+            gate.open()
+
+
+def patient(service: RunningService, customer: str) -> str:
+    """The status of a call whose caller has two minutes for it."""
+    with grpc.insecure_channel(service.grpc_address) as channel:
+        call: Any = ForecastServiceStub(channel).Forecast.future
+        metadata = (("multiplexed_model_id", customer),)
+        code: grpc.StatusCode = call(ForecastRequest(), metadata=metadata, timeout=120).code()
+        return code.name
+
+
+def in_flight(service: RunningService) -> float:
+    """Calls that are being answered, as the metrics tell."""
+    return service.metrics().get("ray_forecast_grpc_requests_in_flight", 0.0)
+
+
+def test_the_log_says_which_lane(lane: str, small: RunningService) -> None:
+    """Each replica says at its start which way its calls take."""
+    (line,) = eventually(lambda: lines(small, event="lane"))
+    assert line["lane"] == lane
+    assert ("cause" in line) == (lane == "ordinary")
+
+
+def test_one_too_many_is_refused(lane: str, small: RunningService, gate: Gate) -> None:
+    """Beyond those that run and those that wait: RESOURCE_EXHAUSTED, over HTTP 429. Who waits is answered."""
+    with held(small, gate, SLOTS + QUEUE) as calls:
+        refused = eventually(lambda: [each for each in [small.grpc(None, "weekly")] if each.code != "OK"])[0]
+        assert refused.code == "RESOURCE_EXHAUSTED"
+        assert small.http({}, "weekly").http_status == 429
+        assert not any(call.done() for call in calls)
+    assert {call.result() for call in calls} == {"OK"}
+    assert small.grpc(None, "weekly").code == "OK"
+    if lane == "direct":
+        # Ray tells neither.
+        assert (refused.reason, refused.retry_after_s) == ("OVERLOADED", 1.0)
+        assert eventually(lambda: lines(small, event="request", reason="OVERLOADED", customer_id="weekly"))
+
+
+def test_requests_over_http_take_the_same_places(small: RunningService, gate: Gate) -> None:
+    """What runs over HTTP counts against what may run over gRPC."""
+    gate.close()
+    with ThreadPoolExecutor(SLOTS + QUEUE) as pool:
+        try:
+            over_http = [pool.submit(small.http, {}, customer) for customer in CUSTOMERS]
+            refused = eventually(
+                lambda: [each for each in [small.grpc(None, "weekly")] if each.code != "OK"]
+            )[0]
+            assert refused.code == "RESOURCE_EXHAUSTED"
+        finally:
+            gate.open()
+    assert {call.result().http_status for call in over_http} == {200}
+
+
+def test_request_ids(small: RunningService) -> None:
+    """The caller's own, or a new one; with errors too."""
+    own = small.grpc(None, "weekly", request_id="of-the-caller")
+    assert own.metadata["request_id"] == "of-the-caller"
+    new = {small.grpc(None, customer).metadata["request_id"] for customer in ("weekly", "weekly", "nobody")}
+    assert len(new) == 3
+    assert all(len(each) == 36 for each in new)
+
+
+def test_a_deadline_ends_the_call(small: RunningService, gate: Gate) -> None:
+    """A caller out of time leaves no place taken, and is counted as one who left."""
+    gave_up(small, gate, lambda call: None, timeout=3, code=grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+def test_cancelling_ends_the_call(small: RunningService, gate: Gate) -> None:
+    """So does one who cancels."""
+    gave_up(small, gate, lambda call: call.cancel(), timeout=60, code=grpc.StatusCode.CANCELLED)
+
+
+def gave_up(service: RunningService, gate: Gate, act: Any, timeout: float, code: grpc.StatusCode) -> None:
+    """Takes all places, gives them up so, and finds them free while the model is still at work."""
+    eventually(lambda: gate.waiting == 0)
+    gate.close()
+    ids = [f"{code.name}-{number}" for number in range(SLOTS)]
+    with grpc.insecure_channel(service.grpc_address) as channel:
+        future: Any = ForecastServiceStub(channel).Forecast.future
+        calls = [
+            future(
+                ForecastRequest(),
+                metadata=(("multiplexed_model_id", customer), ("request_id", request_id)),
+                timeout=timeout,
+            )
+            for customer, request_id in zip(CUSTOMERS, ids, strict=False)
+        ]
+        eventually(lambda: gate.waiting == SLOTS)
+        for call in calls:
+            act(call)
+        assert {call.code() for call in calls} == {code}
+    for request_id in ids:
+        (line,) = eventually(partial(lines, service, event="request", request_id=request_id))
+        assert line["code"] == "CANCELLED"
+    assert service.grpc(None, "weekly").code == "OK"
+    eventually(lambda: in_flight(service) == 0)
+    gate.open()
+
+
+def test_another_application_is_not_here(small: RunningService) -> None:
+    """A call that names an application gets this one or NOT_FOUND."""
+    assert small.grpc(None, "weekly", application="default").code == "OK"
+    assert small.grpc(None, "weekly", application="another").code == "NOT_FOUND"
+
+
+def test_metrics_and_log_are_the_same(small: RunningService) -> None:
+    """Each call is counted by protocol and code, and leaves a line with its customer, tier, model and time."""
+    name = "ray_forecast_grpc_requests_total,code=OK,protocol=grpc"
+    small.grpc(None, "weekly")
+    before = eventually(lambda: small.metrics().get(name))
+    for number in range(5):
+        small.grpc(None, "weekly", request_id=f"counted-{number}")
+    eventually(lambda: small.metrics()[name] >= before + 5)
+    (line,) = lines(small, event="request", request_id="counted-4")
+    seen = {key: line[key] for key in ("protocol", "code", "cache", "customer_id", "family", "horizon")}
+    assert seen == {
+        "protocol": "grpc",
+        "code": "OK",
+        "cache": "hot",
+        "customer_id": "weekly",
+        "family": "seasonal_naive",
+        "horizon": stores.HORIZON,
+    }
+
+
+# --- replicas come and go ---
+
+DRIVER = """
+import json, sys
+import ray
+from ray import serve
+from forecast_grpc.app import app
+from forecast_grpc.config import Settings
+
+ray.init(logging_level="ERROR", log_to_driver=False)
+serve.run(app(Settings(**json.loads(sys.argv[1]))), name="default")
+"""
+
+
+def deploy(service: RunningService, lane: str, **settings: Any) -> None:
+    """Deploys the service anew, and returns when that is done."""
+    base = {
+        "store": str(service.store),
+        "allow_pickles": True,
+        "direct_lane": "auto" if lane == "direct" else "off",
+    }
+    command = [sys.executable, "-c", DRIVER, json.dumps(base | settings)]
+    environment = os.environ | service.ray_environment | {"RAY_SERVE_ENABLE_HA_PROXY": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+class Traffic:
+    """Calls without a pause from another thread, until it is told to stop."""
+
+    def __init__(self, service: RunningService) -> None:
+        self._service, self._stop = service, threading.Event()
+        self.outcomes: list[Outcome] = []
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self.outcomes.append(self._service.grpc(None, "weekly"))
+
+
+def test_replicas_come_and_go_with_the_load(lane: str, gate: Gate) -> None:
+    """Calls under way bring a second replica; an update and a scale-down let each call end, and none fails."""
+    elastic = (
+        "max_replicas=2",
+        "target_ongoing_requests=1",
+        "upscale_delay_s=0.5",
+        "num_cpus_per_replica=0.1",
+    )
+    with running(lane, gate, *elastic) as service:
+        with held(service, gate, 6) as calls:
+            eventually(lambda: len(lines(service, event="lane")) == 2, timeout_s=90)
+        assert {call.result() for call in calls} == {"OK"}
+        with Traffic(service) as traffic:
+            for replicas, hot in ((2, 7), (1, 7)):
+                with held(service, gate, 4) as calls, ThreadPoolExecutor(1) as pool:
+                    before = stopped(service)
+                    options = {"num_replicas": replicas, "max_hot_models": hot, "num_cpus_per_replica": 0.1}
+                    deployed = pool.submit(deploy, service, lane, **options)
+                    eventually(partial(more_stopped, service, before), timeout_s=120)
+                    assert not any(call.done() for call in calls)
+                    gate.open()
+                    assert {call.result() for call in calls} == {"OK"}
+                    deployed.result()
+        assert {each.code for each in traffic.outcomes} == {"OK"}
+        assert {line["lane"] for line in lines(service, event="lane")} == {lane}
+
+
+def test_busy_replicas_bring_another(lane: str, gate: Gate) -> None:
+    """Calls that never wait, so that none is under way whenever somebody counts, bring a second replica too."""
+    settings = (
+        "max_replicas=2",
+        "target_busy_cores=0.08",
+        "target_ongoing_requests=1000",
+        "upscale_delay_s=0",
+    )
+    with running(lane, gate, *settings, "num_cpus_per_replica=0.1") as service, ExitStack() as stack:
+        traffic = [stack.enter_context(Traffic(service)) for _ in range(4)]
+        eventually(lambda: len(lines(service, event="lane")) == 2, timeout_s=120)
+        stack.close()
+        assert {outcome.code for each in traffic for outcome in each.outcomes} == {"OK"}
+
+
+def stopped(service: RunningService) -> int:
+    """How many replicas have been told to stop so far."""
+    logs = service.logs.glob("controller_*.log")
+    return sum(len(re.findall(r"Stopping Replica\(", path.read_text("utf-8"))) for path in logs)
+
+
+def more_stopped(service: RunningService, before: int) -> bool:
+    """Whether another replica has been told to stop since."""
+    return stopped(service) > before
