@@ -78,10 +78,12 @@ class Fleet:
 
 @contextmanager
 def serving(store: Path | str, *, replicas: int = 1, **settings: object) -> Iterator[Fleet]:
-    """The service on this store, with settings as `serve --set` takes them."""
+    """The service on this store, with settings as `serve --set` takes them, and `ingress` as `serve` does."""
+    ingress = settings.pop("ingress", "haproxy")
     port, metrics_port, *replica_ports = free_ports()
     command = (
         *(str(Path(sys.executable).with_name("forecast-grpc")), "serve", "--store", str(store)),
+        *("--ingress", str(ingress)),
         *("--grpc-port", str(port), "--http-port", "0", "--metrics-port", str(metrics_port)),
         *("--num-replicas", str(replicas), "--set", "num_cpus_per_replica=0.1"),
         *(f"--set={name}={value}" for name, value in settings.items()),

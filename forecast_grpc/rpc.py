@@ -89,6 +89,9 @@ class Rpcs:
         grpc_context.set_details(error.message)
         trailing = self._provenance(call)
         trailing.append(("grpc-status-details-bin", wire.error_to_status(error)))
+        if error.retry_after_s is not None:
+            # For retry policies, which read no details: not before this time.
+            trailing.append(("grpc-retry-pushback-ms", f"{1e3 * error.retry_after_s:.0f}"))
         grpc_context.set_trailing_metadata(trailing)
 
     def _provenance(self, call: Call) -> list[tuple[str, Any]]:  # text, or bytes under a name in -bin

@@ -212,6 +212,16 @@ def test_a_breaking_change_is_refused(clone: Path) -> None:
     assert "double" in done.stdout + done.stderr
 
 
+def test_the_last_release_is_what_counts(clone: Path) -> None:
+    """What came after the first protos may change until it is released, and from then on no more."""
+    edit(clone / "protos/forecast/v1/forecast.proto", "repeated ForecastItem items = 1;\n\n", "")
+    assert check(clone, "check-breaking").returncode == 0
+    subprocess.run(["git", "tag", "v1.0.0"], cwd=clone, check=True)
+    done = check(clone, "check-breaking")
+    assert done.returncode != 0
+    assert '"items"' in done.stdout + done.stderr
+
+
 def test_stale_generated_code_is_refused(clone: Path) -> None:
     """`make check` fails, and names the files, when a proto's comment alone has changed since `make gen`."""
     assert check(clone, "check-generated").returncode == 0

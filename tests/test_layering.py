@@ -139,7 +139,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 MAY_USE: dict[str, set[str]] = {
     "google": {"wire", "service", "v1", "cli", "lane"},
-    "grpc": {"cli", "lane", "rpc", "service", "v1"},
+    "grpc": {"cli", "lane", "routing", "rpc", "service", "v1"},
     "grpc_health": {"cli", "service"},
     "fastapi": {"http", "model_http", "openapi", "service", "app", "web"},
     "starlette": {"http", "service"},

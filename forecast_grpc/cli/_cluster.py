@@ -37,11 +37,13 @@ from forecast_grpc.names import APPLICATION_NAME
 from forecast_grpc.routing.haproxy import PORT_VARIABLES, haproxy_environment
 
 SERVICERS = (
+    "forecast_grpc.routing.retryable.prepare",
     "forecast_grpc.lane.add_forecast_service",
     "forecast_grpc.v1.model_pb2_grpc.add_ModelServiceServicer_to_server",
     "grpc_health.v1.health_pb2_grpc.add_HealthServicer_to_server",
 )
-"""Import paths of the gRPC services that Ray Serve is to offer, for `grpc_servicer_functions`."""
+"""For `grpc_servicer_functions`: import paths of what adds the services that Ray Serve is to offer. The first one
+prepares the server."""
 
 READY_TIMEOUT_S = 60.0
 """How long the ingress may take to find the replicas once they are up, in seconds."""

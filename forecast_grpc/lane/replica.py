@@ -6,6 +6,7 @@ requests over HTTP and from handles, which go on coming Ray's way.
 """
 
 import asyncio
+import inspect
 from typing import Any
 
 from ray.serve._private.common import RequestMetadata, RequestProtocol
@@ -29,7 +30,8 @@ class RayReplica:
         )
         try:
             self._server = server
-            self._replica = server.service_handler_factory.__self__
+            # `routing.retryable` has wrapped it.
+            self._replica = inspect.unwrap(server.service_handler_factory).__self__
             self._semaphore, self._counts = self._replica._semaphore, self._replica._metrics_manager
             self.application: str = self._replica._deployment_id.app_name
             """The Serve application."""

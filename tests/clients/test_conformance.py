@@ -1,6 +1,7 @@
 """Every client answers every conformance case alike: the same numbers to the last bit, the same errors."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -10,6 +11,7 @@ import pytest
 import conformance
 from conformance import Case
 from forecast_grpc.v1.error_reason_pb2 import ErrorReason
+from forecast_grpc_client import Client, ForecastError, Request
 from tests.clients import cases
 from tests.clients.cases import CASES, Verdict
 from tests.clients.toolchains import LANGUAGES, Language, Workshop, require, shell
@@ -139,3 +141,16 @@ def test_client(
         asked = [(case["group"], case["name"]) for case in cases.cases(name, "grpc")]
         assert [(group, case) for group, case, _ in lines] == asked
     report(record_property, language.name, services["standard"].ingress, verdicts)
+
+
+# --- retries ---
+
+
+def test_an_overloaded_service_is_tried_again(services: dict[str, RunningService]) -> None:
+    """The policy makes its five attempts at what the service itself refuses, and waits each time as it is told."""
+    started = time.monotonic()
+    with Client(services["troubled"].grpc_address) as client, pytest.raises(ForecastError) as caught:
+        client.forecast(Request("one-too-many"), timeout_s=30)
+    error = caught.value
+    assert (error.reason, error.retry_after_s) == ("OVERLOADED", 1.0)
+    assert time.monotonic() - started >= 4.0

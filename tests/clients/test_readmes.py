@@ -94,7 +94,7 @@ def trusting(language: Language, certificate: Path) -> dict[str, str]:
         name = {
             "Python": "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
             "Go": "SSL_CERT_FILE",
-            "TypeScript": "NODE_EXTRA_CA_CERTS",
+            "TypeScript": "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
         }
         return {name[language.name]: str(certificate)}
     store = certificate.with_suffix(".p12")
