@@ -109,6 +109,8 @@ class ForecastingService(_Doors, BulkService, ModelService):
         self._aging = asyncio.create_task(self.engine.accesses.run())
         if settings.direct_lane is LaneMode.AUTO:
             lane.offer(self)
+        else:
+            self.engine.telemetry.lane("ordinary", "direct_lane is off")
         # All that a replica consists of is there: no collection needs to look at it.
         put_aside()
         await super().__init__()  # type: ignore[misc]  # what Ray's decorator made of `_Doors`
