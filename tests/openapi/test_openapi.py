@@ -101,6 +101,13 @@ def test_the_pages_client_works(
     assert done.stdout.splitlines() == re.findall(r"^#> (.*)$", block.text, re.MULTILINE), done.stderr
 
 
+def test_the_page_names_every_path(service: RunningService) -> None:
+    """docs/http.md names what the document has, and nothing else."""
+    rows = re.findall(r"^\| .*$", (ROOT / "docs" / "http.md").read_text("utf-8"), re.MULTILINE)
+    named = set(re.findall(r"`(?:GET |POST )?(/[^ `]*)`", "\n".join(rows)))
+    assert named == set(document(service)["paths"]) | {"/docs", "/openapi.json"}
+
+
 def generate_client(service: RunningService, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writes the package `forecast_grpc_client` into the folder, and makes it importable."""
     program = Path(tool("openapi-python-client"))
