@@ -35,6 +35,11 @@ class DirectCalls:
 
         async def handle(request: Any, context: Any) -> Any:  # noqa: ANN401 - what gRPC brings and takes
             door = DirectContext(context)
+            answer = await answered(request, door)
+            await door.fail()
+            return answer
+
+        async def answered(request: Any, door: DirectContext) -> Any:  # noqa: ANN401
             if self._strange(door):
                 return None
             if not replica.enter_at_once() and not await self._waited(door):

@@ -11,6 +11,9 @@ Metadata = Sequence[tuple[str, Any]]
 """Keys with text, or with bytes under a name in -bin."""
 
 
+_FINE = (None, grpc.StatusCode.OK)
+
+
 class DirectContext:
     """The context of one call, with those methods of Ray's own that RPC methods use: see `rpc.GrpcContext`.
 
@@ -46,8 +49,17 @@ class DirectContext:
         """Beside the request id."""
         self._context.set_trailing_metadata((("request_id", self.request_id), *trailing))
 
+    async def fail(self) -> None:
+        """Ends the call where a status other than OK has been set: with that alone.
+
+        gRPC would send the answer's message before it, empty as it is, and clients' retry policies try again only
+        where no answer has begun.
+        """
+        if (code := self._context.code()) not in _FINE:
+            await self._context.abort(code, self._context.details() or "")
+
     def set_code(self, code: grpc.StatusCode) -> None:
-        """The status; the answer's message is left out where it is not OK."""
+        """The status: see `fail`."""
         self._context.set_code(code)
 
     def set_details(self, details: str) -> None:
