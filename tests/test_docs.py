@@ -111,6 +111,10 @@ def test_log_lines_are_those_that_there_are(service: RunningService) -> None:
     service.grpc(None, "customer_123")
     service.grpc(None, "nobody")
     httpx.get(f"{service.http_address}/v1/models/customer_123")
+    httpx.post(
+        f"{service.http_address}/v1/forecast:batch",
+        json={"items": [{"customer_id": "customer_123", "request": {}}]},
+    )
     asked = ("request", "model_loaded", "model_load_failed")
     eventually(lambda: all(fields_seen(service).get(event) == table[event] for event in asked))
     assert all(fields <= table[event] for event, fields in fields_seen(service).items())

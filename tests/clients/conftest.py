@@ -14,9 +14,12 @@ from tests.service import RunningService
 from tests.stores import HORIZON, publisher, residuals
 
 
-@pytest.fixture(scope="session")
-def standard(service: RunningService) -> RunningService:
-    """The shared service, with two more customers: one's model has a longest horizon, one's versions are lost."""
+@pytest.fixture(scope="module")
+def standard(service: RunningService) -> Iterator[RunningService]:
+    """The shared service, with two more customers: one's model has a longest horizon, one's versions are lost.
+
+    The latter goes again: whoever walks through all customers of the store would meet it.
+    """
     bounded = Linear(
         weights=np.full((HORIZON, 4), 0.25, np.float32),
         intercept=np.zeros(HORIZON),
@@ -29,7 +32,8 @@ def standard(service: RunningService) -> RunningService:
     lost.mkdir()
     shutil.copy(service.store / "weekly" / "model.safetensors", lost)
     (lost / "versions").write_text("A file where a folder should be.")
-    return service
+    yield service
+    shutil.rmtree(lost)
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,8 @@ def tls_front(
     trusted = folder / "ca.pem"
     trusted.write_bytes(certificate)
     server = grpc.server(ThreadPoolExecutor(4))
-    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
+    # At every address of the name: a client may try the one of IPv6 last, and report that.
+    port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials([(key, certificate)]))
     with grpc.insecure_channel(address) as channel:
         front = TlsFront(channel=channel, refuses_first=refuses_first)
         server.add_generic_rpc_handlers((front,))

@@ -109,11 +109,11 @@ def test_the_page_names_every_path(service: RunningService) -> None:
 
 
 def generate_client(service: RunningService, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Writes the package `forecast_grpc_client` into the folder, and makes it importable."""
+    """Writes the package `forecast_http_client` into the folder, and makes it importable."""
     program = Path(tool("openapi-python-client"))
     command = [str(program), "generate", "--fail-on-warning", "--meta", "none"]
     source = ["--url", f"{service.http_address}/openapi.json"]
-    output = ["--output-path", str(folder / "forecast_grpc_client")]
+    output = ["--output-path", str(folder / "forecast_http_client")]
     # It formats what it has written with the ruff beside it.
     environment = os.environ | {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
@@ -125,7 +125,7 @@ def generate_client(service: RunningService, folder: Path, monkeypatch: pytest.M
 
 def part(name: str) -> ModuleType:
     """A module of the generated client."""
-    return importlib.import_module(f"forecast_grpc_client.{name}".rstrip("."))
+    return importlib.import_module(f"forecast_http_client.{name}".rstrip("."))
 
 
 def document(service: RunningService) -> dict[str, Any]:
