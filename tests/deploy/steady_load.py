@@ -21,6 +21,7 @@ from tests.stores import MANY
 CALLERS = 8
 DEADLINE_S = 20.0
 PAUSE_S = 0.01
+MAX_REPEATS = 5
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class Report:
     """Forecasts, by the replica that made them."""
 
     repeated: int = 0
-    """Calls over HTTP that had to be made twice."""
+    """How often a call over HTTP had to be made again."""
 
     failed: Counter[str] = field(default_factory=Counter)
     """Everything else, by what it was."""
@@ -55,12 +56,11 @@ async def _http_caller(client: httpx.AsyncClient, customers: "itertools.cycle[st
         headers = {"serve_multiplexed_model_id": next(customers)}
         try:
             reply = await client.post("/", json={}, headers=headers)
-            if (
-                reply.status_code == httpx.codes.INTERNAL_SERVER_ERROR
-                and "json" not in reply.headers["content-type"]
-            ):
-                # HAProxy, for a connection that a replica has closed: docs/errors.md says to try again.
+            for again in range(MAX_REPEATS):
+                if not _cut_off(reply):
+                    break
                 report.repeated += 1
+                await asyncio.sleep(PAUSE_S * 2**again)
                 reply = await client.post("/", json={}, headers=headers)
             if reply.is_success:
                 report.answered[reply.headers["forecast-replica"]] += 1
@@ -69,6 +69,12 @@ async def _http_caller(client: httpx.AsyncClient, customers: "itertools.cycle[st
         except httpx.HTTPError as error:
             report.failed[f"HTTP {error!r}"] += 1
         await asyncio.sleep(PAUSE_S)
+
+
+def _cut_off(reply: httpx.Response) -> bool:
+    """Whether it is HAProxy's, for a connection that a replica has closed: docs/errors.md says to try again."""
+    failed = reply.status_code == httpx.codes.INTERNAL_SERVER_ERROR
+    return failed and "json" not in reply.headers["content-type"]
 
 
 async def _until_told(grpc_address: str, url: str) -> Report:

@@ -82,7 +82,7 @@ def test_is_scaled_and_updated_under_load(cluster: RayCluster, tmp_path: Path, r
     assert set(left) <= set(report["answered"]), "those that are left have answered"
     calls, again = sum(report["answered"].values()), report["repeated"]
     record_property(
-        FINDING, f"scaled and updated under load: {calls} calls, none failed, {again} over HTTP made twice"
+        FINDING, f"scaled and updated under load: {calls} calls, none failed, {again} over HTTP made again"
     )
 
 
