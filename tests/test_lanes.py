@@ -109,21 +109,6 @@ def test_one_too_many_is_refused(lane: str, small: RunningService, gate: Gate) -
         assert eventually(lambda: lines(small, event="request", reason="OVERLOADED", customer_id="weekly"))
 
 
-def test_requests_over_http_take_the_same_places(small: RunningService, gate: Gate) -> None:
-    """What runs over HTTP counts against what may run over gRPC."""
-    gate.close()
-    with ThreadPoolExecutor(SLOTS + QUEUE) as pool:
-        try:
-            over_http = [pool.submit(small.http, {}, customer) for customer in CUSTOMERS]
-            refused = eventually(
-                lambda: [each for each in [small.grpc(None, "weekly")] if each.code != "OK"]
-            )[0]
-            assert refused.code == "RESOURCE_EXHAUSTED"
-        finally:
-            gate.open()
-    assert {call.result().http_status for call in over_http} == {200}
-
-
 def test_request_ids(small: RunningService) -> None:
     """The caller's own, or a new one; with errors too."""
     own = small.grpc(None, "weekly", request_id="of-the-caller")
