@@ -116,6 +116,7 @@ def compose(settings: Settings, replica: str, get_model: GetModel) -> Parts:
             limits=_bulk_limits(settings),
             limit_s=settings.request_timeout_s,
             max_loads=settings.max_concurrent_loads,
+            patience_s=settings.stream_stall_timeout_s,
         ),
         models=Administration(
             mode=settings.model_service,

@@ -152,6 +152,10 @@ class Settings(BaseSettings):
     max_stream_items: int = Field(default=1_000, ge=1)
     """Items that one message of a stream may hold, and items of a stream that may wait for their results."""
 
+    stream_stall_timeout_s: float = Field(default=60.0, gt=0)
+    """Seconds for which a stream may have results that its caller does not take, before it ends with
+    DEADLINE_EXCEEDED."""
+
     allow_pickles: bool = False
     """Whether pickled models are loaded. Each runs whatever code its author put into it: see docs/security.md."""
 

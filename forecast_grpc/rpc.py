@@ -1,6 +1,6 @@
 """What every RPC method of the deployment needs: who calls, and how an answer or an error leaves."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -8,6 +8,7 @@ from ray import serve
 
 from forecast_grpc import wire
 from forecast_grpc.call import Call, new_request_id
+from forecast_grpc.endings import GRPC_CODES
 from forecast_grpc.engine import Engine
 from forecast_grpc.errors import ForecastError
 
@@ -85,7 +86,7 @@ class Rpcs:
     def _fail(self, call: Call, error: ForecastError, grpc_context: GrpcContext | None) -> None:
         if grpc_context is None:
             raise error
-        grpc_context.set_code(_GRPC_CODES[error.code])
+        grpc_context.set_code(GRPC_CODES[error.code])
         grpc_context.set_details(error.message)
         trailing = self._provenance(call)
         trailing.append(("grpc-status-details-bin", wire.error_to_status(error)))
@@ -107,6 +108,3 @@ def _request_id(grpc_context: GrpcContext) -> str:
         if key == "request_id":
             return str(value)
     return ""
-
-
-_GRPC_CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}

@@ -96,6 +96,11 @@ def service(
     store: Path = tmp_path_factory.mktemp("served") / "store"
     stores.build(store)
     options = ("--num-replicas", "3", "--max-hot-models", "8", "--set", "num_cpus_per_replica=0.1")
-    tuning = ("--set", "refresh_interval_s=0.5", "--prewarm", "customer_123,nobody")
+    tuning = (
+        "--set=refresh_interval_s=0.5",
+        "--set=stream_stall_timeout_s=3",
+        "--prewarm",
+        "customer_123,nobody",
+    )
     with serving(store, request.param, *options, *tuning) as running:
         yield running

@@ -4,6 +4,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
@@ -199,12 +200,17 @@ def test_what_a_batch_over_http_may_not_be(service: RunningService, body: bytes,
     assert outcome.fields == (field,)
 
 
-def test_who_does_not_read_is_not_read(service: RunningService, stub: ForecastServiceStub) -> None:
-    """A caller who sends without end and takes no results comes to a standstill: nothing piles up on the way."""
+@pytest.mark.parametrize("leaves", [False, True])
+def test_who_does_not_read_is_not_read(service: RunningService, leaves: bool) -> None:
+    """A caller who sends without end and takes no results comes to a standstill, holds up nobody, and is cut off.
+
+    Also one who goes away: HAProxy, whose buffers are full, reads nothing more from there.
+    """
     if service.ingress == "proxy":
         pytest.skip("Ray's proxy takes results as fast as they come: see docs/batches.md")
-    item = pb.ForecastItem(customer_id="customer_123", request=pb.ForecastRequest(sequence_data=[1.0] * 100))
-    sent = 0
+    request = pb.ForecastRequest(sequence_data=[1.0] * 100)
+    item = pb.ForecastItem(customer_id="customer_123", request=request)
+    sent, request_id = 0, f"stalled-{leaves}"
 
     def messages() -> Iterator[pb.StreamForecastRequest]:
         nonlocal sent
@@ -212,13 +218,28 @@ def test_who_does_not_read_is_not_read(service: RunningService, stub: ForecastSe
             sent += 1
             yield pb.StreamForecastRequest(items=[item] * 100)
 
-    replies: Any = stub.StreamForecast(messages(), metadata=CUSTOMER)
-    next(replies)
-
     def stands_still() -> bool:
         before = sent
-        time.sleep(1.0)
+        time.sleep(0.5)
         return sent == before
 
-    eventually(stands_still, timeout_s=60)
-    replies.cancel()
+    # A connection of its own: gRPC gives channels to one address in one process the same.
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    with grpc.insecure_channel(service.grpc_address, options=own) as channel:
+        metadata = (*CUSTOMER, ("request_id", request_id))
+        replies: Any = ForecastServiceStub(channel).StreamForecast(messages(), metadata=metadata)
+        next(replies)
+        eventually(stands_still)
+        with ThreadPoolExecutor(16) as others:
+            codes = others.map(lambda _: service.grpc(None, "customer_456").code, range(64))
+            assert set(codes) == {"OK"}
+        if leaves:
+            replies.cancel()
+        (line,) = eventually(lambda: logged(service, request_id))
+    assert (line["code"], line["message"]) == ("DEADLINE_EXCEEDED", "No results were taken for 3 s.")
+
+
+def logged(service: RunningService, request_id: str) -> list[dict[str, Any]]:
+    """The lines of a request in the log."""
+    lines = (json.loads(line) for line in service.log_text().splitlines() if request_id in line)
+    return [line for line in lines if line["event"] == "request"]

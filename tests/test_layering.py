@@ -104,16 +104,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "administration": VALUES | {"customer", "fleet", "outcome", "registry", "telemetry"},
     # The doors.
     "wire": VALUES | {"customer", "v1"},
-    "routing": VALUES | {"config"},
+    "endings": VALUES | {"wire"},
+    "routing": VALUES | {"config", "endings"},
     "engine": CORE | {"outcome", "wire"},
     "bulk": CORE | {"engine", "outcome"},
     "web": VALUES | {"wire"},
     "openapi": VALUES | {"wire"},
     "model_http": VALUES | {"administration", "openapi", "v1", "web", "wire"},
     "http": CORE | {"administration", "bulk", "engine", "model_http", "openapi", "web", "wire"},
-    "rpc": VALUES | {"engine", "wire"},
+    "rpc": VALUES | {"endings", "engine", "wire"},
     "bulk_service": VALUES | {"bulk", "rpc", "v1", "wire"},
-    "lane": VALUES | {"rpc", "v1"},
+    "lane": VALUES | {"endings", "rpc", "v1"},
     "scaling": set(),
     "model_service": VALUES | MODELS | {"loading", "rpc", "v1", "wire"},
     "service": CORE
@@ -139,7 +140,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 MAY_USE: dict[str, set[str]] = {
     "google": {"wire", "service", "v1", "cli", "lane"},
-    "grpc": {"cli", "lane", "routing", "rpc", "service", "v1"},
+    "grpc": {"cli", "endings", "lane", "routing", "rpc", "service", "v1"},
     "grpc_health": {"cli", "service"},
     "fastapi": {"http", "model_http", "openapi", "service", "app", "web"},
     "starlette": {"http", "service"},

@@ -44,6 +44,9 @@ class BulkEngine:
     max_loads: int
     """Models that one call may load at the same time."""
 
+    patience_s: float
+    """Seconds for which a stream may have results that its caller does not take."""
+
     async def batch(
         self, call: Call, decode: Callable[[], Order], encode: Encode[R]
     ) -> Sequence[R] | ForecastError:
@@ -71,7 +74,15 @@ class BulkEngine:
         self.engine.telemetry.in_flight += 1
         work = Work(self.engine, call, self.max_loads)
         window = Window(max_items=self.limits.max_stream_items, max_values=self.limits.max_batch_values)
-        stream = Stream(work=work, messages=messages, encode=counted, window=window)
+        late = DeadlineExceeded(f"No results were taken for {self.patience_s:g} s.")
+        stream = Stream(
+            work=work,
+            messages=messages,
+            encode=counted,
+            window=window,
+            patience_s=self.patience_s,
+            late=late,
+        )
         try:
             async with aclosing(stream.results()) as results:
                 async for ready in results:
@@ -83,7 +94,7 @@ class BulkEngine:
             yield error
         finally:
             self.engine.telemetry.in_flight -= 1
-            self._record(call, tally, outcome, time.perf_counter() - started)
+            self._record(call, tally, late if stream.stalled else outcome, time.perf_counter() - started)
 
     async def _batch(
         self, call: Call, decode: Callable[[], Order], encode: Encode[R], tally: Tally[str]

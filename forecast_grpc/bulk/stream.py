@@ -1,15 +1,17 @@
 """One stream: it reads while there is room, answers what it has read, and gives out what is ready."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from forecast_grpc.bulk.work import Work
+from forecast_grpc.errors import ForecastError
 from forecast_grpc.items import Block, Items
 
 MAX_MESSAGE_BYTES = 2**20
 """Bytes of results that share a message: gRPC clients accept 4 MiB unless told otherwise."""
+
 
 _VALUE_BYTES = 8
 
@@ -52,7 +54,8 @@ class Stream:
     """From items, as they come, to results, as they are ready.
 
     A result takes its place in the window until the caller's side has taken it and asks for the next ones. So a
-    caller who does not read ends up with a full window, and nothing more is read from it.
+    caller who does not read ends up with a full window, and nothing more is read from it; after a while the stream
+    ends.
     """
 
     def __init__(
@@ -62,12 +65,22 @@ class Stream:
         messages: AsyncIterator[Items],
         encode: Callable[[Block], Sequence[bytes]],
         window: Window,
+        patience_s: float,
+        late: ForecastError,
     ) -> None:
-        """`encode` gives the result of each place of a block as the wire has it."""
+        """`encode` gives the result of each place of a block as the wire has it.
+
+        The task that takes the results is cancelled, with `late`, when it has been busy with some of them for
+        `patience_s`.
+        """
         self._work = work
         self._source = messages
         self._encode = encode
         self._window = window
+        self._patience_s = patience_s
+        self._late = late
+        self.stalled = False
+        """Whether the caller has taken no results for longer than we wait."""
         self._messages: dict[int, _Message] = {}
         self._ready: list[bytes] = []
         self._changed = asyncio.Event()
@@ -87,7 +100,8 @@ class Stream:
                         await self._changed.wait()
                         continue
                     some = self._some()
-                    yield some
+                    with self._limited():
+                        yield some
                     self._window.items -= len(some)
                     self._window.values -= sum(map(len, some)) // _VALUE_BYTES
                     self._window.room.set()
@@ -96,6 +110,24 @@ class Stream:
             reading.cancel()
             with suppress(asyncio.CancelledError):
                 await reading
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        """Ends a stream whose results nobody takes.
+
+        Whether the caller is still there cannot be known: HAProxy reads nothing more from one whose buffers are
+        full.
+        """
+        timer = asyncio.get_running_loop().call_later(self._patience_s, self._stall, asyncio.current_task())
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _stall(self, taker: asyncio.Task[object] | None) -> None:
+        self.stalled = True
+        if taker is not None:
+            taker.cancel(self._late)
 
     def _some(self) -> Sequence[bytes]:
         """As many of the results that are ready as share a message."""

@@ -36,7 +36,7 @@ class DirectCalls:
         async def handle(request: Any, context: Any) -> Any:  # noqa: ANN401 - what gRPC brings and takes
             door = DirectContext(context)
             answer = await answered(request, door)
-            await door.fail()
+            await door.end()
             return answer
 
         async def answered(request: Any, door: DirectContext) -> Any:  # noqa: ANN401
@@ -95,8 +95,7 @@ def _streaming(method: Callable[..., AsyncGenerator[Any]]) -> _Run:
         door.set_trailing_metadata(())
         # Written here and not yielded to gRPC: a caller who leaves ends this coroutine, and with it the method.
         async with aclosing(method(request, grpc_context=door)) as responses:
-            async for response in responses:
-                await door.write(response)
+            await door.write(responses)
 
     return run
 

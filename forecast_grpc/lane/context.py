@@ -1,17 +1,15 @@
 """What an RPC method gets as its context in the direct lane."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Sequence
 from typing import Any
 
 import grpc
 
+from forecast_grpc import endings
 from forecast_grpc.call import new_request_id
 
 Metadata = Sequence[tuple[str, Any]]
 """Keys with text, or with bytes under a name in -bin."""
-
-
-_FINE = (None, grpc.StatusCode.OK)
 
 
 class DirectContext:
@@ -49,23 +47,18 @@ class DirectContext:
         """Beside the request id."""
         self._context.set_trailing_metadata((("request_id", self.request_id), *trailing))
 
-    async def fail(self) -> None:
-        """Ends the call where a status other than OK has been set: with that alone.
-
-        gRPC would send the answer's message before it, empty as it is, and clients' retry policies try again only
-        where no answer has begun.
-        """
-        if (code := self._context.code()) not in _FINE:
-            await self._context.abort(code, self._context.details() or "")
+    async def end(self) -> None:
+        """Ends the call where a status other than OK has been set."""
+        await endings.end(self._context)
 
     def set_code(self, code: grpc.StatusCode) -> None:
-        """The status: see `fail`."""
+        """The status: see `end`."""
         self._context.set_code(code)
 
     def set_details(self, details: str) -> None:
         """The sentence that goes with the status."""
         self._context.set_details(details)
 
-    async def write(self, response: Any) -> None:  # noqa: ANN401 - a message
-        """Sends a message of a stream; returns when there is room for the next one."""
-        await self._context.write(response)
+    async def write(self, answers: AsyncIterable[Any]) -> None:
+        """Sends the messages of a stream, each when there is room for it."""
+        await endings.write(answers, self._context)

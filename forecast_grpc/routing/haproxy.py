@@ -44,6 +44,9 @@ def haproxy_environment(folder: Path) -> Mapping[str, str]:
         # A replica that ends may close a connection on which HAProxy has just sent a request. By default no other
         # one is asked, lest a call be done twice; ours may be: see docs/errors.md.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        # HAProxy reads nothing from a connection to a replica while it holds what one caller is slow to take. With
+        # calls of several callers on it (100 by default), all would wait for the slowest.
+        "RAY_SERVE_HAPROXY_H2_BE_MAX_CONCURRENT_STREAMS": "1",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),

@@ -89,7 +89,7 @@ class Bench:
         return [line for line in lines if line["event"] == event]
 
 
-def bench(folder: Path, decode: Any = artefact.decode, **changes: Any) -> Bench:
+def bench(folder: Path, decode: Any = artefact.decode, patience_s: float = 60.0, **changes: Any) -> Bench:
     """A bench on the store of all tests; `changes` are those of the limits."""
     root = folder / "store"
     store = GatedStore(stores.build(root) if not root.exists() else FolderStore(root))
@@ -115,6 +115,10 @@ def bench(folder: Path, decode: Any = artefact.decode, **changes: Any) -> Bench:
     engine = Engine(replica="r", limits=LIMITS, hot=hot, telemetry=telemetry)
     limits: dict[str, Any] = {"max_batch_items": 2_000, "max_batch_values": 100_000, "max_stream_items": 10}
     bulk = BulkEngine(
-        engine=engine, limits=BulkLimits(item=LIMITS, **(limits | changes)), limit_s=30.0, max_loads=8
+        engine=engine,
+        limits=BulkLimits(item=LIMITS, **(limits | changes)),
+        limit_s=30.0,
+        max_loads=8,
+        patience_s=patience_s,
     )
     return Bench(store=store, cache=cache, bulk=bulk, sink=sink)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from forecast_grpc.bulk.stream import MAX_MESSAGE_BYTES
-from forecast_grpc.errors import InternalError
+from forecast_grpc.errors import DeadlineExceeded, InternalError
 from forecast_grpc.v1 import forecast_pb2 as pb
 from tests.bulk.bench import Bench, bench, item
 from tests.stores import MANY
@@ -201,6 +201,38 @@ async def test_a_caller_who_leaves_ends_everything(at: Bench) -> None:
     assert len(at.store.fetches) == at.bulk.max_loads
     assert [line["code"] for line in at.lines("request")] == ["CANCELLED"]
     assert at.bulk.engine.telemetry.in_flight == 0
+
+
+async def test_a_caller_who_takes_nothing_is_cut_off(tmp_path: Path) -> None:
+    """Whoever is busy with results for longer than we wait is cancelled; the log says why."""
+    at = bench(tmp_path, patience_s=0.01)
+    caller = Caller()
+    caller.send(item("customer_123", 1.0))
+
+    async def taking() -> None:
+        async for _ in at.stream(caller.messages()):
+            await asyncio.Event().wait()
+
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await asyncio.create_task(taking())
+    assert isinstance(caught.value.args[0], DeadlineExceeded)
+    while not (lines := at.lines("request")):
+        await asyncio.sleep(0)
+    (line,) = lines
+    assert (line["code"], line["message"]) == ("DEADLINE_EXCEEDED", "No results were taken for 0.01 s.")
+
+
+async def test_a_caller_who_waits_for_results_is_not(tmp_path: Path) -> None:
+    """The time counts only while there are results: not while a model is loaded, or the caller has none to ask."""
+    at = bench(tmp_path, patience_s=0.01)
+    caller = Caller()
+    stream = at.stream(caller.messages())
+    waiting: asyncio.Future[Any] = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0.05)
+    caller.send(item("customer_123", 1.0, tag="late"))
+    caller.close()
+    assert tags(await waiting) == ["late"]
+    assert [message async for message in stream] == []
 
 
 async def test_a_fault_of_reading_ends_the_stream(at: Bench) -> None:

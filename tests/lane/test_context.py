@@ -26,7 +26,7 @@ async def call() -> AsyncIterator[Any]:
         if request:
             door.set_code(grpc.StatusCode[request.decode()])
             door.set_details("Not now.")
-        await door.fail()
+        await door.end()
         return b"answer"
 
     server = grpc.aio.server()
