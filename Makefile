@@ -35,7 +35,7 @@ setup:  ## Create .venv with the locked dependencies (PYTHON=python3.12 to choos
 	@tools/setup.sh $(VENV) "$(PYTHON)"
 
 # exec: Ctrl-C, and a SIGTERM to make, reach the service itself, and make waits for it to end.
-serve: setup  ## Start the service in the foreground, on a demo store if you name no other (ARGS="--port 9001")
+serve: setup  ## Start the service in the foreground, on a demo store if you name no other (ARGS="--grpc-port 9001")
 	@exec $(VENV)/bin/forecast-grpc serve $(ARGS)
 
 # All of them in two processes: see tests/conftest.py for what goes together.
