@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,18 +20,15 @@ from benchmarks.processes import TargetFailedError
 from benchmarks.targets import Target
 from forecast_grpc.cli._common import output
 
-BARE, CONSTANT, PRODUCT, DIRECT = (
-    "bare grpc.aio",
-    "constant handler",
-    "forecast-grpc",
-    "forecast-grpc, direct lane",
-)
+BARE, CONSTANT = "bare grpc.aio", "constant handler"
+PRODUCT, DIRECT = "forecast-grpc", "forecast-grpc, direct lane"
+PAST_HAPROXY = f"{DIRECT}, replica's port"
 TUTORIAL, TUTORIAL_HTTP = "tutorial, gRPC", "tutorial, HTTP"
 KSERVE, MLSERVER, TRITON = "KServe SDK", "MLServer", "Triton, Python backend"
 RIVALS = {KSERVE: "kserve", MLSERVER: "mlserver", TRITON: "triton"}
 """The peers of the V2 inference protocol: the names in tables, and of their folders."""
 
-NAMES = (TUTORIAL, TUTORIAL_HTTP, BARE, *RIVALS, CONSTANT, PRODUCT, DIRECT)
+NAMES = (TUTORIAL, TUTORIAL_HTTP, BARE, *RIVALS, CONSTANT, PRODUCT, DIRECT, PAST_HAPROXY)
 """All services, in the order of the tables."""
 
 
@@ -48,17 +46,15 @@ def all_running(wanted: Sequence[str]) -> Iterator[tuple[Target, ...]]:
             started[name] = stack.enter_context(rivals.rival(name, RIVALS[name]))
         if CONSTANT in wanted:
             started[CONSTANT] = stack.enter_context(targets.constant(CONSTANT))
-        for name in (PRODUCT, DIRECT):
+        for name, lane in ((PRODUCT, "off"), (DIRECT, "auto")):
             if name in wanted:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-                started[name] = stack.enter_context(targets.product(name, folder, *_lane(name)))
+                started[name] = stack.enter_context(
+                    targets.product(name, folder, "--set", f"direct_lane={lane}")
+                )
+        if DIRECT in started:
+            started[PAST_HAPROXY] = targets.past_haproxy(started[DIRECT], PAST_HAPROXY)
         yield tuple(started[name] for name in NAMES if name in wanted)
-
-
-def _lane(name: str) -> tuple[str, ...]:
-    if not targets.HAS_DIRECT_LANE:
-        return ()
-    return ("--set", f"direct_lane={'auto' if name == DIRECT else 'off'}")
 
 
 def document(results: Results, settings: Mapping[str, object]) -> dict[str, Any]:
@@ -67,9 +63,14 @@ def document(results: Results, settings: Mapping[str, object]) -> dict[str, Any]
         "benchmark": "comparison",
         "settings": settings,
         "medians": {name: middle(each) for name, each in results.items()},
+        "alone_ratios": {
+            f"{name} to {BARE}": ratio(results, name, BARE, attrgetter("alone_p50_ms"))
+            for name in (PRODUCT, DIRECT)
+            if name in results and BARE in results
+        },
         "ratios": {
             f"{name} to {other}": ratio(results, name, other)
-            for name in (PRODUCT, DIRECT)
+            for name in (PRODUCT, DIRECT, PAST_HAPROXY)
             for other in (TUTORIAL, CONSTANT, BARE, KSERVE)
             if name in results and other in results
         },
@@ -94,9 +95,13 @@ def markdown(found: Mapping[str, Any]) -> str:
         front = cpu.get("HAProxy", 0.0) + cpu.get("proxy", 0.0)
         shares = (cpu.get("replica", 0.0), front, cpu.get("rest", 0.0), cpu["client"])
         cost.append(f"| {name} | {' | '.join(f'{us:,.0f}' for us in shares)} | {of['memory_mib']:,.0f} |")
-    ratios = ["| ratio of the rates | |", "|---|---|"]
-    ratios += [f"| {what} | {times:.2f} |" for what, times in found["ratios"].items()]
-    return "\n\n".join("\n".join(lines) for lines in (speed, ratios, cost)) + "\n"
+    ratios = [_ratios("rates", found["ratios"]), _ratios("medians alone", found["alone_ratios"])]
+    return "\n\n".join("\n".join(lines) for lines in (speed, *ratios, cost)) + "\n"
+
+
+def _ratios(of: str, found: Mapping[str, float]) -> list[str]:
+    rows = [f"| {what} | {times:.2f} |" for what, times in found.items()]
+    return [f"| ratio of the {of} | |", "|---|---|", *rows]
 
 
 def main(
@@ -110,9 +115,8 @@ def main(
 ) -> None:
     """Measures all services in turn."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    default = [name for name in NAMES if name != DIRECT or targets.HAS_DIRECT_LANE]
     try:
-        with all_running(service or default) as services:
+        with all_running(service or NAMES) as services:
             results = alternate(services, repetitions, lambda one: measure(one, seconds))
     except (TargetFailedError, WrongAnswersError) as exc:
         sys.exit(str(exc))

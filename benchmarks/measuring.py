@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from statistics import median
 from typing import Any
 
@@ -94,10 +95,12 @@ def alternate(
     return results
 
 
-def ratio(results: Results, name: str, to: str) -> float:
-    """How many times the throughput of `to` a service has: the median over the repetitions."""
+def ratio(
+    results: Results, name: str, to: str, of: Callable[[Measurement], float] = attrgetter("requests_per_s")
+) -> float:
+    """How many times the throughput of `to`, or whatever is measured, a service has: the median of repetitions."""
     pairs = zip(results[name], results[to], strict=True)
-    return median(one.requests_per_s / other.requests_per_s for one, other in pairs)
+    return median(of(one) / of(other) for one, other in pairs)
 
 
 def middle(repetitions: Sequence[Measurement]) -> dict[str, Any]:

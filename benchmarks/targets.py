@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,9 +13,9 @@ import httpx
 import psutil
 
 from benchmarks.environments import python_of
+from benchmarks.hops import kind
 from benchmarks.processes import TargetFailedError, free_ports, running
 from benchmarks.workload import CUSTOMER_ID, FORECAST, METADATA, REQUEST, SEQUENCE
-from forecast_grpc.config import Settings
 from forecast_grpc.demo.tutorial import CUSTOMERS
 from forecast_grpc.store import FolderStore
 from forecast_grpc.v1.forecast_pb2 import ForecastResponse
@@ -23,9 +23,6 @@ from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 
 TIMEOUT_S = 10.0
 """How long one answer may take, in seconds; it may be the first, for which a model has to be loaded."""
-
-HAS_DIRECT_LANE = "direct_lane" in Settings.model_fields
-"""Whether the service has a second way into the replica, which can be switched off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +95,19 @@ def product(name: str, store: Path, *options: str, more: Sequence[str] = ()) -> 
         name, lambda ports: (*serve, "--grpc-port", str(ports[0]), "--http-port", "0"), FORECAST
     ) as target:
         yield target
+
+
+def past_haproxy(target: Target, name: str) -> Target:
+    """The same service, which has one replica, asked at that replica's own port. Raises TargetFailedError."""
+    for process in target.process.children(recursive=True):
+        for connection in process.net_connections("tcp") if kind(process) == "replica" else ():
+            port = connection.laddr.port
+            with suppress(TargetFailedError):
+                if connection.status == psutil.CONN_LISTEN:
+                    _ask(port)
+                    options = {**target.options, "address": f"127.0.0.1:{port}"}
+                    return replace(target, name=name, grpc_port=port, options=options)
+    raise TargetFailedError(f"{name}: no replica listens for gRPC")
 
 
 def spread(target: Target, customers: Sequence[str]) -> Target:
