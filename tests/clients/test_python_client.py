@@ -1,21 +1,30 @@
 """The Python client, blocking and with asyncio, against a real service."""
 
+import asyncio
 import math
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 import psutil
 import pytest
 from google.protobuf import descriptor_pb2
 
-from forecast_grpc_client import AsyncClient, Client, Forecast, ForecastError, Request
+from forecast_grpc_client import AsyncClient, Client, Forecast, ForecastError, Request, _aio, _sync
+from forecast_grpc_client._pending import MAX_PENDING
+from forecast_grpc_client.v1.forecast_pb2 import ForecastResult, StreamForecastResponse
+from forecast_grpc_client.v1.forecast_pb2_grpc import (
+    ForecastServiceServicer,
+    add_ForecastServiceServicer_to_server,
+)
 from forecast_grpc_client.v1.model_pb2 import GetModelRequest
 from forecast_grpc_client.v1.model_pb2_grpc import ModelServiceStub
 from tests.clients.toolchains import LANGUAGES, Workshop, shell
@@ -148,6 +157,146 @@ async def test_the_same_with_asyncio(service: RunningService) -> None:
         for requests in (MANY, some()):
             answers = {asked.customer_id: outcome(answer) async for asked, answer in client.stream(requests)}
             assert answers == {"customer_456": [119.5], "nobody": "MODEL_NOT_FOUND", "customer_123": [121.45]}
+
+
+# --- a stream whose answers wait ---
+
+PATIENCE_S = 30.0
+
+
+class Asked:
+    """Requests that know how many of them have been taken beyond the answers that the user has."""
+
+    def __init__(self, number: int = 1_000_000) -> None:
+        self.number = number
+        self.answered = 0
+        """How many answers the user has."""
+        self.most = 0
+        """The most that were taken beyond those."""
+        self.sender = threading.current_thread()
+        """The thread that takes them."""
+
+    def __iter__(self) -> Iterator[Request]:
+        self.sender = threading.current_thread()
+        for number in range(self.number):
+            self.most = max(self.most, number + 1 - self.answered)
+            yield Request("weekly", [float(number)] * 100, horizon=1)
+
+    def check(self, asked: Request, answer: Forecast | ForecastError) -> None:
+        """Counts an answer, which has to be right."""
+        assert outcome(answer) == [asked.sequence[0]]  # type: ignore[index]  # a list
+        self.answered += 1
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when the sender of a stream has to wait until it may send more."""
+    waiting = threading.Event()
+
+    class Noted(threading.Semaphore):
+        def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+            if super().acquire(blocking=False):
+                return True
+            waiting.set()
+            return super().acquire(blocking, timeout)
+
+    class NotedAsyncio(asyncio.Semaphore):
+        async def acquire(self) -> Literal[True]:
+            if self.locked():
+                waiting.set()
+            return await super().acquire()
+
+    monkeypatch.setattr(_sync, "Semaphore", Noted)
+    monkeypatch.setattr(_aio, "Semaphore", NotedAsyncio)
+    return waiting
+
+
+@pytest.mark.parametrize("service", ["haproxy"], indirect=True)
+def test_a_stream_waits_for_its_user(client: Client, waits: threading.Event) -> None:
+    """At most 500 requests are taken whose answers the user has not; a slow user gets all answers in the end."""
+    requests = Asked(5_000)
+    for asked, answer in client.stream(requests):
+        requests.check(asked, answer)
+        if requests.answered == 1:
+            assert waits.wait(PATIENCE_S)
+            time.sleep(2)  # A slow user.
+    assert (requests.answered, requests.most) == (5_000, MAX_PENDING)
+
+
+@pytest.mark.parametrize("service", ["haproxy"], indirect=True)
+async def test_a_stream_waits_for_its_user_with_asyncio(
+    service: RunningService, waits: threading.Event
+) -> None:
+    """The same."""
+    requests = Asked(5_000)
+    async with AsyncClient(service.grpc_address) as client:
+        async for asked, answer in client.stream(requests):
+            requests.check(asked, answer)
+            if requests.answered == 1:
+                assert await asyncio.to_thread(waits.wait, PATIENCE_S)
+                await asyncio.sleep(2)  # A slow user.
+    assert (requests.answered, requests.most) == (5_000, MAX_PENDING)
+
+
+@pytest.fixture
+def failing(waits: threading.Event) -> Iterator[str]:
+    """A server that answers the first request of a stream, and fails once no more can be sent."""
+
+    class Failing(ForecastServiceServicer):
+        def StreamForecast(  # noqa: N802 - the name of the wire
+            self, request_iterator: Iterator[Any], context: grpc.ServicerContext
+        ) -> Iterator[StreamForecastResponse]:
+            for number, _ in enumerate(request_iterator):
+                if number == 0:
+                    yield StreamForecastResponse(results=[ForecastResult(tag="0")])
+                if number == MAX_PENDING:
+                    waits.wait(PATIENCE_S)
+                    context.abort(grpc.StatusCode.INTERNAL, "failed")
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    add_ForecastServiceServicer_to_server(Failing(), server)  # type: ignore[abstract]  # nobody calls the others
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_end_of_a_stream_ends_its_thread(failing: str, waits: threading.Event, fails: bool) -> None:
+    """The thread that waits until it may send more ends where the user closes the stream, or it fails."""
+    requests = Asked()
+    with Client(failing) as client:
+        stream = client.stream(requests)
+        next(stream)
+        assert waits.wait(PATIENCE_S)
+        waits.clear()
+        if fails:
+            with pytest.raises(ForecastError, match="failed"):
+                next(stream)
+        stream.close()  # type: ignore[attr-defined]  # a generator
+        requests.sender.join(PATIENCE_S)
+        assert not requests.sender.is_alive()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_end_of_a_stream_ends_its_task(failing: str, waits: threading.Event, fails: bool) -> None:
+    """The same with asyncio."""
+    before = asyncio.all_tasks()
+    async with AsyncClient(failing) as client:
+        stream = client.stream(Asked())
+        await anext(stream)
+        assert await asyncio.to_thread(waits.wait, PATIENCE_S)
+        waits.clear()
+        started = asyncio.all_tasks() - before
+        if fails:
+            with pytest.raises(ForecastError, match="failed"):
+                await anext(stream)
+        await stream.aclose()  # type: ignore[attr-defined]  # a generator
+        _, left = await asyncio.wait(started, timeout=PATIENCE_S)
+        assert not left
+
+
+# --- the connection ---
 
 
 def test_one_connection_serves_all_calls(service: RunningService, client: Client) -> None:

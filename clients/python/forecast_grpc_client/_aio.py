@@ -1,5 +1,6 @@
 """The client for asyncio."""
 
+from asyncio import Semaphore
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -10,7 +11,7 @@ from grpc import aio
 from forecast_grpc_client import _wire
 from forecast_grpc_client._connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Connection
 from forecast_grpc_client._errors import ForecastError, error_of, provenance_of
-from forecast_grpc_client._pending import Pending
+from forecast_grpc_client._pending import MAX_PENDING, Pending
 from forecast_grpc_client._values import Forecast, Request
 from forecast_grpc_client.v1 import forecast_pb2 as pb
 from forecast_grpc_client.v1.forecast_pb2_grpc import ForecastServiceStub
@@ -71,7 +72,7 @@ class AsyncClient:
         request_id: str | None = None,
     ) -> AsyncIterator[tuple[Request, Forecast | ForecastError]]:
         """As `Client.stream`; the requests are taken in a task of their own, and may come asynchronously."""
-        pending = Pending()
+        pending = Pending(Semaphore(MAX_PENDING))
         metadata = self._connection.call("", request_id)
         call = self._stub.StreamForecast(_messages(pending, requests), metadata=metadata, timeout=timeout_s)
         try:
@@ -82,6 +83,7 @@ class AsyncClient:
             raise error_of(error) from error
         finally:
             call.cancel()
+            pending.end()
 
     async def close(self) -> None:
         """As `Client.close`."""
@@ -97,11 +99,17 @@ class AsyncClient:
 
 
 async def _messages(
-    pending: Pending, requests: Iterable[Request] | AsyncIterable[Request]
+    pending: Pending[Semaphore], requests: Iterable[Request] | AsyncIterable[Request]
 ) -> AsyncIterator[pb.StreamForecastRequest]:
-    if isinstance(requests, AsyncIterable):
-        async for request in requests:
-            yield pending.message(request)
-    else:
-        for request in requests:
-            yield pending.message(request)
+    await pending.places.acquire()
+    async for request in requests if isinstance(requests, AsyncIterable) else _each(requests):
+        yield pending.message(request)
+        # gRPC's task waits here, and is cancelled with the call, but not where that has failed.
+        await pending.places.acquire()
+        if pending.ended:
+            return
+
+
+async def _each(requests: Iterable[Request]) -> AsyncIterator[Request]:
+    for request in requests:
+        yield request

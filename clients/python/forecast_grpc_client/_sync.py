@@ -1,6 +1,7 @@
 """The blocking client."""
 
 from collections.abc import Iterable, Iterator
+from threading import Semaphore
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,8 +10,9 @@ import grpc
 from forecast_grpc_client import _wire
 from forecast_grpc_client._connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Connection
 from forecast_grpc_client._errors import ForecastError, error_of, provenance_of
-from forecast_grpc_client._pending import Pending
+from forecast_grpc_client._pending import MAX_PENDING, Pending
 from forecast_grpc_client._values import Forecast, Request
+from forecast_grpc_client.v1 import forecast_pb2 as pb
 from forecast_grpc_client.v1.forecast_pb2_grpc import ForecastServiceStub
 
 
@@ -70,12 +72,13 @@ class Client:
     ) -> Iterator[tuple[Request, Forecast | ForecastError]]:
         """Each request with its answer as soon as that is there, in no order; one that fails fails alone.
 
-        Requests are taken in a thread of their own, and only while the service has room for more. Who stops before
-        the end closes the iterator. Raises as `forecast`, where the stream as a whole fails.
+        Requests are taken in a thread of their own, as long as there are at most 500 whose answers you have not
+        taken. Who stops before the end closes the iterator. Raises as `forecast`, where the stream as a whole
+        fails.
         """
-        pending = Pending()
+        pending = Pending(Semaphore(MAX_PENDING))
         metadata = self._connection.call("", request_id)
-        call = self._stub.StreamForecast(map(pending.message, requests), metadata=metadata, timeout=timeout_s)
+        call = self._stub.StreamForecast(_messages(pending, requests), metadata=metadata, timeout=timeout_s)
         try:
             for message in call:
                 yield from pending.answered(message)
@@ -83,6 +86,7 @@ class Client:
             raise error_of(error) from error
         finally:
             call.cancel()
+            pending.end()
 
     def close(self) -> None:
         """Ends the connection, and the calls under way."""
@@ -95,3 +99,13 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _messages(pending: Pending[Semaphore], requests: Iterable[Request]) -> Iterator[pb.StreamForecastRequest]:
+    pending.places.acquire()
+    for request in requests:
+        yield pending.message(request)
+        # gRPC's thread waits here, and nothing that becomes of the call wakes it: `end` does.
+        pending.places.acquire()
+        if pending.ended:
+            return

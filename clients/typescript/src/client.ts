@@ -1,16 +1,11 @@
 /** Calls a forecast-grpc service: with its retry policy, and with errors that a program can read. */
 import { readFileSync } from "node:fs";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import type {
-  DescMessage,
-  DescMethod,
-  DescMethodBiDiStreaming,
-  DescMethodUnary,
-  MessageInitShape,
-  MessageShape,
-} from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
 import { ForecastError } from "./errors.js";
+import { StreamForecastRequestSchema } from "./gen/forecast/v1/forecast_pb.js";
+import type { ForecastService, StreamForecastRequest, StreamForecastResponse } from "./gen/forecast/v1/forecast_pb.js";
 
 export { ForecastError } from "./errors.js";
 export * from "./gen/forecast/v1/error_reason_pb.js";
@@ -19,6 +14,13 @@ export * from "./gen/forecast/v1/model_pb.js";
 
 /** gRPC's own limits, 4 MiB for an answer and 1 MiB for what can be sent again, are below what a batch can need. */
 const MAX_MESSAGE_BYTES = 64 * 2 ** 20;
+
+/**
+ * Items of a stream whose results have not been taken. A proxy on the way may hold back that results were taken, behind
+ * items that it cannot pass on. With more of them than the service reads while results wait (1,000 items, 5,000,000
+ * values) both sides would stand still for ever. 500 of the longest sequence, 10,000 values, stay within both.
+ */
+const MAX_PENDING = 500;
 
 const DEFAULTS: grpc.ChannelOptions = {
   "grpc.service_config": readFileSync(new URL("../service_config.json", import.meta.url), "utf8"),
@@ -82,12 +84,15 @@ export class Channel {
     });
   }
 
-  /** Requests as long as there are some, and each answer as it comes. Throws ForecastError. */
-  async *stream<I extends DescMessage, O extends DescMessage>(
-    method: DescMethodBiDiStreaming<I, O>,
-    requests: AsyncIterable<MessageInitShape<I>> | Iterable<MessageInitShape<I>>,
+  /**
+   * Requests as long as there are some, and each answer as it comes. Takes requests while there are at most 500 items
+   * whose results you have not taken: who asks for the next answer has taken the last. Throws ForecastError.
+   */
+  async *stream(
+    method: typeof ForecastService.method.streamForecast,
+    requests: Requests,
     options: CallOptions = {},
-  ): AsyncGenerator<MessageShape<O>> {
+  ): AsyncGenerator<StreamForecastResponse> {
     const call = this.#client.makeBidiStreamRequest(
       path(method),
       encoder(method.input),
@@ -95,14 +100,20 @@ export class Channel {
       callMetadata(options),
       callOptions(options),
     );
-    const sending = send(call, method.input, requests).catch((error: Error) => call.destroy(error));
+    const places = new Places();
+    const sending = send(call, requests, places).catch((error: Error) => call.destroy(error));
     try {
-      yield* call as AsyncIterable<MessageShape<O>>;
+      for await (const answer of call as AsyncIterable<StreamForecastResponse>) {
+        yield answer;
+        places.free(answer.results.length);
+      }
+      places.end();
       await sending;
     } catch (error) {
       throw ForecastError.of(error);
     } finally {
       call.cancel();
+      places.end();
     }
   }
 
@@ -112,14 +123,46 @@ export class Channel {
   }
 }
 
-async function send<I extends DescMessage>(
-  call: grpc.ClientWritableStream<MessageShape<I>>,
-  schema: I,
-  requests: AsyncIterable<MessageInitShape<I>> | Iterable<MessageInitShape<I>>,
+type StreamInit = MessageInitShape<typeof StreamForecastRequestSchema>;
+type Requests = AsyncIterable<StreamInit> | Iterable<StreamInit>;
+
+/** The places of the items that are under way. */
+class Places {
+  #left = MAX_PENDING;
+  #ended = false;
+  #wake = () => {};
+
+  /** Waits for as many places, or for all where that is more than there are. Whether the stream goes on. */
+  async take(count: number): Promise<boolean> {
+    while (!this.#ended && this.#left < Math.min(count, MAX_PENDING)) {
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+    this.#left -= count;
+    return !this.#ended;
+  }
+
+  free(count: number): void {
+    this.#left += count;
+    this.#wake();
+  }
+
+  /** Wakes whoever waits: there are no more answers. */
+  end(): void {
+    this.#ended = true;
+    this.#wake();
+  }
+}
+
+async function send(
+  call: grpc.ClientWritableStream<StreamForecastRequest>,
+  requests: Requests,
+  places: Places,
 ): Promise<void> {
   for await (const request of requests) {
+    const message = create(StreamForecastRequestSchema, request);
+    if (!(await places.take(message.items.length))) return;
     // Where the service reads no further, neither do we: it waits for its answers to be read.
-    if (!call.write(create(schema, request))) await new Promise((resolve) => call.once("drain", resolve));
+    if (!call.write(message)) await new Promise((resolve) => call.once("drain", resolve));
   }
   call.end();
 }

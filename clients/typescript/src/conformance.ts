@@ -3,7 +3,7 @@
  * clients/README.md says how the cases are to be read.
  */
 import { fromJson, toJson } from "@bufbuild/protobuf";
-import type { DescMethod, DescMethodBiDiStreaming, DescMethodUnary, JsonValue, Message } from "@bufbuild/protobuf";
+import type { DescMethod, DescMethodUnary, JsonValue, Message } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
 import { parseArgs } from "node:util";
 import { difference, readCases } from "./cases.js";
@@ -63,11 +63,11 @@ async function merged(method: DescMethod, answers: AsyncIterable<Message>): Prom
   return { results: results.sort((a, b) => (a["tag"]! < b["tag"]! ? -1 : 1)) };
 }
 
-function methodOf(rpc: string): DescMethodUnary | DescMethodBiDiStreaming {
+function methodOf(rpc: string): DescMethodUnary | typeof ForecastService.method.streamForecast {
   const [service, name] = rpc.split("/") as [keyof typeof SERVICES, string];
   const found = SERVICES[service].methods.find((method) => method.name === name);
   if (found?.methodKind !== "unary" && found?.methodKind !== "bidi_streaming") throw new Error(`no such method: ${rpc}`);
-  return found as DescMethodUnary | DescMethodBiDiStreaming;
+  return found as DescMethodUnary | typeof ForecastService.method.streamForecast;
 }
 
 function trailingProblem(each: Case, trailing: Record<string, string>): string {
