@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.generator import load
 from benchmarks.hops import memory_mib, processor_s
+from benchmarks.processes import only
 from benchmarks.processor import Meter
 from benchmarks.targets import Target
 from forecast_grpc.cli._common import progress
@@ -82,7 +83,10 @@ def _quantiles(found: Mapping[str, Any]) -> dict[str, float]:
 def alternate(
     services: Sequence[Target], repetitions: int, measure_one: Callable[[Target], Measurement]
 ) -> Results:
-    """Measures each service so often, in turn, so that a busy spell of the machine meets all of them."""
+    """Measures each service so often, in turn, so that a busy spell of the machine meets all of them.
+
+    The others are stopped meanwhile: several clusters of Ray that only wait take a third of a core.
+    """
     results: dict[str, list[Measurement]] = {service.name: [] for service in services}
     with progress() as bar:
         task = bar.add_task("measuring", total=repetitions * len(services))
@@ -90,7 +94,8 @@ def alternate(
             # Each goes first in turn too.
             first = repetition % len(services)
             for service in (*services[first:], *services[:first]):
-                results[service.name].append(measure_one(service))
+                with only(service.process, [each.process for each in services]):
+                    results[service.name].append(measure_one(service))
                 bar.advance(task)
     return results
 

@@ -45,6 +45,22 @@ def _is_free(port: int) -> bool:
 
 
 @contextmanager
+def only(chosen: psutil.Process, services: Sequence[psutil.Process]) -> Iterator[None]:
+    """Stops the other services, with all that belongs to them, for the time of the body."""
+    others = {service for service in services if service != chosen}
+    family = [each for service in others for each in (service, *service.children(recursive=True))]
+    try:
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+        yield
+    finally:
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
+@contextmanager
 def running(command: Sequence[str], replica_ports: Sequence[int]) -> Iterator[psutil.Process]:
     """Starts a service, enters the body when it has said that it is ready, and leaves no process behind.
 
