@@ -166,7 +166,8 @@ def batches(port: int, family: str, customers: int, folder: Path) -> Callable[[f
         expected.write_bytes(check(channel, request))
     files = {"request-file": message, "expect-file": expected, "items": ITEMS}
     under_way = {"connections": 2, "in-flight": 1}
-    return sent({"address": address(port), "method": f"{SERVICE}/BatchForecast", **under_way, **files})
+    who = {"address": address(port), "customer": customer(family, 0)}
+    return sent({**who, "method": f"{SERVICE}/BatchForecast", **under_way, **files})
 
 
 def address(port: int) -> str:
@@ -191,7 +192,8 @@ def streamed(port: int, family: str, at_a_time: int, folder: Path) -> Callable[[
     message.write_bytes(pb.StreamForecastRequest(items=items(family, 1, at_a_time)).SerializeToString())
     under_way = {"stream": "true", "connections": 1, "in-flight": AHEAD // at_a_time, "items": at_a_time}
     method = f"{SERVICE}/StreamForecast"
-    return sent({"address": address(port), "method": method, "request-file": message, **under_way})
+    who = {"address": address(port), "customer": customer(family, 0)}
+    return sent({**who, "method": method, "request-file": message, **under_way})
 
 
 @contextmanager
