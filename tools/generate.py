@@ -1,7 +1,7 @@
 """Generates every language's stubs from protos/: `python tools/generate.py BUF [--check]`.
 
 Each language has its template for `buf generate`. Python's modules are rewritten to live in our packages:
-docs/decisions/0003-generated-code.md has the reasons, and 0013-clients.md those of the other languages.
+docs/decisions/0003-generated-code.md has the reasons, and 0011-clients.md those of the other languages.
 """
 
 import argparse
