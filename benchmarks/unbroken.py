@@ -4,7 +4,6 @@
 with the retry policy that they ship; the figures are of what they see.
 """
 
-import json
 import os
 import re
 import signal
@@ -12,16 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from threading import Thread
-from typing import Annotated, Any
+from typing import Annotated
 
 import psutil
 import typer
 
 from benchmarks import many
+from benchmarks.client_load import calling
 from benchmarks.findings import Finding, report
 from benchmarks.fleet import Fleet, serving
 
@@ -38,42 +36,6 @@ settings = dict(store=sys.argv[1], max_hot_models=int(sys.argv[2]), num_replicas
 serve.run(app(Settings(**settings, model_service="all")))
 """
 """An update in place: the same application with another setting, which every replica has to be made anew for."""
-
-
-class Callers:
-    """Calls that go on in a process of their own."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-        self.counts: dict[str, Any] = {}
-        """What there is so far, as the process said last."""
-        self._reader = Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        for line in self._process.stdout or ():
-            self.counts = json.loads(line)
-
-    def end(self) -> dict[str, Any]:
-        """Ends the calls. Returns the counts."""
-        if self._process.stdin:
-            self._process.stdin.close()
-        self._process.wait()
-        self._reader.join()
-        return self.counts
-
-
-@contextmanager
-def calling(command: list[str], folder: Path) -> Iterator[Callers]:
-    """Starts callers, and leaves nothing of them behind."""
-    path = {"PYTHONPATH": str(CLIENTS / "python")}
-    with subprocess.Popen(
-        command, cwd=folder, env=os.environ | path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield Callers(process)
-        finally:
-            process.kill()
 
 
 def disturb(fleet: Fleet, store: Path, ingress: str, seconds: float) -> tuple[int, int]:
@@ -121,7 +83,8 @@ def unbroken(ingress: str, seconds: float, go_rate: int, python_rate: int) -> li
         go = [str(folder / "load"), "-address", address, "-rate", str(go_rate)]
         python = [sys.executable, str(CLIENTS / "python" / "load.py"), address, str(python_rate)]
         commands = {"Go": go, "Python": python}
-        callers = {name: stack.enter_context(calling(each, folder)) for name, each in commands.items()}
+        path = {"PYTHONPATH": str(CLIENTS / "python")}
+        callers = {name: stack.enter_context(calling(each, folder, path)) for name, each in commands.items()}
         started = time.monotonic()
         kills, updates = disturb(fleet, folder / "store", ingress, seconds)
         counts = {name: each.end() for name, each in callers.items()}

@@ -47,8 +47,8 @@ def haproxy_environment(folder: Path) -> Mapping[str, str]:
         # HAProxy reads nothing from a connection to a replica while it holds what one caller is slow to take. With
         # calls of several callers on it (100 by default), all would wait for the slowest.
         "RAY_SERVE_HAPROXY_H2_BE_MAX_CONCURRENT_STREAMS": "1",
-        # gRPC's newer way to read sockets hands each event to another thread, which costs a replica a quarter of its
-        # time with as many connections as there are calls.
+        # gRPC's newer way to read sockets hands each event to another thread, which costs a replica a quarter of
+        # its time with as many connections as there are calls.
         "GRPC_EXPERIMENTS": "-event_engine_listener",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),

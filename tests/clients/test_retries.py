@@ -1,18 +1,16 @@
 """The retry policy: a replica dies while it answers, and no caller sees an error, in two languages at once."""
 
-import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
 from ray import cloudpickle
 
+from benchmarks.client_load import calling
 from forecast_grpc.artefact import encode_pickle
 from forecast_grpc.store import FolderStore
 from forecast_grpc_client import Client, Connection, ForecastError, Request
@@ -57,42 +55,6 @@ def fleet(
         yield running
 
 
-class Load:
-    """Calls that go on in a process of their own."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-        self.counts: dict[str, Any] = {}
-        """What there is so far, as the process said last."""
-        self._reader = Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout
-        for line in self._process.stdout:
-            self.counts = json.loads(line)
-
-    def end(self) -> dict[str, Any]:
-        """Ends it. Returns the counts."""
-        assert self._process.stdin
-        self._process.stdin.close()
-        assert self._process.wait(60) == 0
-        self._reader.join()
-        return self.counts
-
-
-@contextmanager
-def load(command: list[str], folder: Path) -> Iterator[Load]:
-    """Starts it, and leaves nothing of it behind."""
-    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=folder, **pipes) as process:
-        try:
-            yield Load(process)
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
 @pytest.mark.timeout(600)
 def test_a_dying_replica_costs_no_caller_anything(fleet: RunningService, workshop: Workshop) -> None:
     """Replicas are killed, behind Ray's proxy until calls were cut off and tried again; all are answered."""
@@ -101,9 +63,9 @@ def test_a_dying_replica_costs_no_caller_anything(fleet: RunningService, worksho
     subprocess.run(["go", "build", "-o", f"load-{fleet.ingress}", "./cmd/load"], cwd=folder, check=True)
     with ExitStack() as stack:
         python = [str(interpreter), "load.py", fleet.grpc_address, "30"]
-        from_python = stack.enter_context(load(python, workshop.built(PYTHON)))
+        from_python = stack.enter_context(calling(python, workshop.built(PYTHON)))
         go = [f"./load-{fleet.ingress}", "-address", fleet.grpc_address, "-rate", "60"]
-        from_go = stack.enter_context(load(go, folder))
+        from_go = stack.enter_context(calling(go, folder))
         eventually(lambda: from_go.counts.get("calls", 0) > 100)
         for _ in range(KILLS[fleet.ingress]):
             kill_one(fleet)
