@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,8 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 import psutil
+
+from forecast_grpc.cli._ports import reserve
 
 START_TIMEOUT_S = 120.0
 """How long a service may take until it is ready, in seconds."""
@@ -30,18 +31,10 @@ class TargetFailedError(Exception):
 
 
 def free_ports() -> range:
-    """Adjacent ports that nothing listens on at this moment."""
+    """Adjacent ports that nothing listens on at this moment, and that are ours from now on."""
     blocks = [range(start, start + _BLOCK) for start in range(_FIRST_PORT, _LAST_PORT, _BLOCK)]
-    # By chance, so that two that look at the same time do not take the same.
     random.shuffle(blocks)
-    return next(block for block in blocks if all(map(_is_free, block)))
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe, suppress(OSError):
-        probe.bind(("", port))
-        return True
-    return False
+    return next(block for block in blocks if all(map(reserve, block)))
 
 
 @contextmanager

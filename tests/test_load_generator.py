@@ -18,7 +18,7 @@ import pytest
 from benchmarks.workload import CUSTOMER_ID, SEQUENCE
 from forecast_grpc.cli import _load
 from forecast_grpc.cli._common import CommandFailed, ExitCode
-from forecast_grpc.cli._endpoints import free_port
+from forecast_grpc.cli._ports import free_port
 from forecast_grpc.v1.forecast_pb2 import (
     ForecastError,
     ForecastItem,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 # The very functions that start the real service, so that nothing but the application can differ.
 from forecast_grpc.cli._cluster import SERVICERS, _set_environment, _start_ray
-from forecast_grpc.cli._endpoints import Endpoints, IngressMode, free_port
+from forecast_grpc.cli._endpoints import Endpoints, IngressMode
+from forecast_grpc.cli._ports import free_port
 from forecast_grpc.cli._processes import children, end
 from forecast_grpc.config import Settings
 from forecast_grpc.names import APPLICATION_NAME

@@ -21,16 +21,8 @@ import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from forecast_grpc.cli._common import CommandFailed
-from forecast_grpc.cli._endpoints import (
-    BLOCK,
-    GRPC_BLOCKS,
-    HTTP_BLOCKS,
-    Endpoints,
-    IngressMode,
-    free_block,
-    free_port,
-    require_free_port,
-)
+from forecast_grpc.cli._endpoints import Endpoints, IngressMode, require_free_port
+from forecast_grpc.cli._ports import BLOCK, GRPC_BLOCKS, HTTP_BLOCKS, free_block, free_port
 from forecast_grpc.cli._processes import Stopped, children, end, temporary_folder
 from forecast_grpc.config import Settings
 from forecast_grpc.names import APPLICATION_NAME

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from forecast_grpc.cli._common import CommandFailed, ExitCode, StoreOption, existing_store, notes
-from forecast_grpc.cli._endpoints import Endpoints, IngressMode, free_port
+from forecast_grpc.cli._endpoints import Endpoints, IngressMode
+from forecast_grpc.cli._ports import free_port
 from forecast_grpc.names import GRPC_PORT, HTTP_PORT
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from types import MappingProxyType
 import httpx
 
 import forecast_grpc
-from forecast_grpc.cli._endpoints import free_port
+from forecast_grpc.cli._ports import free_port
 from tests.deploy import image
 from tests.deploy.network import Machine
 from tests.marks import marked

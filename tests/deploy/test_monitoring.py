@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from forecast_grpc.cli._endpoints import free_port
+from forecast_grpc.cli._ports import free_port
 from tests import stores
 from tests.documents import ROOT
 from tests.service import RunningService, eventually, serving

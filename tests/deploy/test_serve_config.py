@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from ray.serve.schema import ServeDeploySchema
 
 from forecast_grpc.cli._cluster import SERVICERS
-from forecast_grpc.cli._endpoints import free_port
+from forecast_grpc.cli._ports import free_port
 from forecast_grpc.config import Settings
 from forecast_grpc.names import APPLICATION_NAME, GRPC_PORT, HTTP_PORT
 from forecast_grpc.routing.haproxy import PORT_VARIABLES, haproxy_environment

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from forecast_grpc.cli._cluster import wait_until_serving
-from forecast_grpc.cli._endpoints import free_port
+from forecast_grpc.cli._ports import free_port
 from tests import stores
 from tests.deploy.ray_cluster import RayCluster, ray_cluster
 from tests.service import TUTORIAL_FORECAST, TUTORIAL_SEQUENCE, eventually, grpc_forecast

