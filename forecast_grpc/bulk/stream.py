@@ -12,7 +12,6 @@ from forecast_grpc.items import Block, Items
 MAX_MESSAGE_BYTES = 2**20
 """Bytes of results that share a message: gRPC clients accept 4 MiB unless told otherwise."""
 
-
 _VALUE_BYTES = 8
 
 
