@@ -18,10 +18,11 @@ from typing import Annotated
 import psutil
 import typer
 
-from benchmarks import many
 from benchmarks.client_load import calling
 from benchmarks.findings import Finding, report
 from benchmarks.fleet import Fleet, serving
+from forecast_grpc.demo import tutorial
+from forecast_grpc.store import FolderStore
 
 CLIENTS = Path(__file__).parent.parent / "clients"
 CUSTOMERS, REPLICAS = 60, 3
@@ -76,7 +77,10 @@ def unbroken(ingress: str, seconds: float, go_rate: int, python_rate: int) -> li
     """What callers see behind one ingress."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="forecast-grpc-bench-")))
-        many.publish(folder / "store", "shop-%02d", CUSTOMERS)
+        (folder / "store").mkdir()
+        for number in range(CUSTOMERS):
+            # Three observations are enough for these.
+            FolderStore(folder / "store").publish(f"shop-{number:02d}", tutorial.CUSTOMERS[0].encode)
         subprocess.run(["go", "build", "-o", folder / "load", "./cmd/load"], cwd=CLIENTS / "go", check=True)
         fleet = stack.enter_context(serving(folder / "store", replicas=REPLICAS, ingress=ingress))
         address = f"127.0.0.1:{fleet.port}"
@@ -97,6 +101,7 @@ def unbroken(ingress: str, seconds: float, go_rate: int, python_rate: int) -> li
             Finding(what=f"calls from {name}", measured=each["calls"]),
             Finding(what=f"calls a second from {name}", measured=each["calls"] / took, unit="/s"),
             Finding(what=f"failed calls from {name}", measured=failed, at_most=0),
+            *[Finding(what=f"{name}: {why}", measured=number) for why, number in each["failures"].items()],
             Finding(what=f"slowest call from {name}", measured=each["slowest_s"], unit="s"),
         ]
     again = counts["Go"]["attempts"] - counts["Go"]["calls"]
