@@ -1,7 +1,7 @@
 """How calls end on gRPC's own context, whichever way they came to their method."""
 
 import asyncio
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Iterable
 from typing import Any
 
 import grpc
@@ -10,6 +10,9 @@ from forecast_grpc import wire
 from forecast_grpc.errors import ForecastError
 
 _FINE = (None, grpc.StatusCode.OK)
+_CODES = {
+    code.value[0]: code for code in grpc.StatusCode
+}  # By their numbers, which are those of `errors.Code`.
 
 
 async def end(context: Any) -> None:  # noqa: ANN401 - gRPC's, without a public type
@@ -20,6 +23,17 @@ async def end(context: Any) -> None:  # noqa: ANN401 - gRPC's, without a public 
     """
     if (code := context.code()) not in _FINE:
         await context.abort(code, context.details() or "")
+
+
+def fail(error: ForecastError, context: Any, trailing: Iterable[tuple[str, Any]]) -> None:  # noqa: ANN401
+    """Sets an error's status, with its details behind this trailing metadata. The context may be Ray's too."""
+    context.set_code(_CODES[error.code])
+    context.set_details(error.message)
+    told = [*trailing, ("grpc-status-details-bin", wire.error_to_status(error))]
+    if error.retry_after_s is not None:
+        # For retry policies, which read no details: not before this time.
+        told.append(("grpc-retry-pushback-ms", f"{1e3 * error.retry_after_s:.0f}"))
+    context.set_trailing_metadata(told)
 
 
 async def write(answers: AsyncIterable[Any], context: Any) -> None:  # noqa: ANN401
@@ -35,20 +49,9 @@ async def write(answers: AsyncIterable[Any], context: Any) -> None:  # noqa: ANN
     except asyncio.CancelledError as exc:
         match exc.args:
             case (ForecastError() as error,):
-                _set(error, context)
+                fail(error, context, context.trailing_metadata())
             case _:
                 raise
-
-
-def _set(error: ForecastError, context: Any) -> None:  # noqa: ANN401
-    context.set_code(GRPC_CODES[error.code])
-    context.set_details(error.message)
-    details = ("grpc-status-details-bin", wire.error_to_status(error))
-    context.set_trailing_metadata((*context.trailing_metadata(), details))
-    # It ends by itself now.
-    if (task := asyncio.current_task()) is not None:
-        task.uncancel()
-
-
-GRPC_CODES = {code.value[0]: code for code in grpc.StatusCode}
-"""gRPC's codes by their numbers, which are those of `errors.Code`."""
+        # It ends by itself now.
+        if (task := asyncio.current_task()) is not None:
+            task.uncancel()

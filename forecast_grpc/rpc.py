@@ -6,9 +6,8 @@ from typing import Any, Protocol, TypeVar
 import grpc
 from ray import serve
 
-from forecast_grpc import wire
+from forecast_grpc import endings
 from forecast_grpc.call import Call, new_request_id
-from forecast_grpc.endings import GRPC_CODES
 from forecast_grpc.engine import Engine
 from forecast_grpc.errors import ForecastError
 
@@ -86,14 +85,7 @@ class Rpcs:
     def _fail(self, call: Call, error: ForecastError, grpc_context: GrpcContext | None) -> None:
         if grpc_context is None:
             raise error
-        grpc_context.set_code(GRPC_CODES[error.code])
-        grpc_context.set_details(error.message)
-        trailing = self._provenance(call)
-        trailing.append(("grpc-status-details-bin", wire.error_to_status(error)))
-        if error.retry_after_s is not None:
-            # For retry policies, which read no details: not before this time.
-            trailing.append(("grpc-retry-pushback-ms", f"{1e3 * error.retry_after_s:.0f}"))
-        grpc_context.set_trailing_metadata(trailing)
+        endings.fail(error, grpc_context, self._provenance(call))
 
     def _provenance(self, call: Call) -> list[tuple[str, Any]]:  # text, or bytes under a name in -bin
         provenance: list[tuple[str, Any]] = [("forecast-replica", self.engine.replica)]

@@ -112,7 +112,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "openapi": VALUES | {"wire"},
     "model_http": VALUES | {"administration", "openapi", "v1", "web", "wire"},
     "http": CORE | {"administration", "bulk", "engine", "model_http", "openapi", "web", "wire"},
-    "rpc": VALUES | {"endings", "engine", "wire"},
+    "rpc": VALUES | {"endings", "engine"},
     "bulk_service": VALUES | {"bulk", "rpc", "v1", "wire"},
     "lane": VALUES | {"endings", "rpc", "v1"},
     "scaling": set(),
