@@ -9,6 +9,7 @@ import os
 import random
 import socket
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -30,18 +31,19 @@ _locks: list[IO[str]] = []  # Closed, and so given back, by the end of the proce
 
 def free_port() -> int:
     """A port that nothing listens on at this moment, and that nobody else of this user has chosen."""
-    for port in random.sample(FREE_PORTS, len(FREE_PORTS)):
-        if reserve(port):
-            return port
-    raise CommandFailed("There is no free port left on this machine.")
+    return _chosen(FREE_PORTS, "There is no free port left on this machine.")
 
 
 def free_block(firsts: range) -> int:
     """The first port of a block that nobody uses: the replicas of a service take its ports from there on."""
-    for first in random.sample(firsts, len(firsts)):
-        if reserve(first):
-            return first
-    raise CommandFailed("There are no free ports for replicas left on this machine.")
+    return _chosen(firsts, "There are no free ports for replicas left on this machine.")
+
+
+def _chosen(ports: Sequence[int], none_left: str) -> int:
+    for port in random.sample(ports, len(ports)):
+        if reserve(port):
+            return port
+    raise CommandFailed(none_left)
 
 
 def reserve(port: int) -> bool:
