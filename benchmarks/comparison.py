@@ -46,13 +46,13 @@ def all_running(wanted: Sequence[str]) -> Iterator[tuple[Target, ...]]:
             started[name] = stack.enter_context(rivals.rival(name, RIVALS[name]))
         if CONSTANT in wanted:
             started[CONSTANT] = stack.enter_context(targets.constant(CONSTANT))
-        for name, lane in ((PRODUCT, "off"), (DIRECT, "auto")):
-            if name in wanted:
+        for name, lane, ways in ((PRODUCT, "off", {PRODUCT}), (DIRECT, "auto", {DIRECT, PAST_HAPROXY})):
+            if ways & set(wanted):
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
                 started[name] = stack.enter_context(
                     targets.product(name, folder, "--set", f"direct_lane={lane}")
                 )
-        if DIRECT in started:
+        if PAST_HAPROXY in wanted:
             started[PAST_HAPROXY] = targets.past_haproxy(started[DIRECT], PAST_HAPROXY)
         yield tuple(started[name] for name in NAMES if name in wanted)
 

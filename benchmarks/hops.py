@@ -28,7 +28,7 @@ def kind(process: psutil.Process) -> str:
 def processor_s(service: psutil.Process) -> Mapping[str, float]:
     """Processor time so far, in seconds, by kind."""
     spent: Counter[str] = Counter()
-    for process in _family(service):
+    for process in family(service):
         with suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
             spent[kind(process)] += times.user + times.system  # type: ignore[assignment]  # Counter of floats.
@@ -38,12 +38,13 @@ def processor_s(service: psutil.Process) -> Mapping[str, float]:
 def memory_mib(service: psutil.Process) -> float:
     """Memory of all its processes now, in MiB; pages that they share are counted once."""
     total = 0
-    for process in _family(service):
+    for process in family(service):
         with suppress(psutil.NoSuchProcess):
             total += process.memory_full_info().pss
     return total / 2**20
 
 
-def _family(service: psutil.Process) -> Iterator[psutil.Process]:
+def family(service: psutil.Process) -> Iterator[psutil.Process]:
+    """What was started, and all of its living descendants."""
     yield service
     yield from service.children(recursive=True)

@@ -12,6 +12,7 @@ from tempfile import NamedTemporaryFile
 
 import psutil
 
+from benchmarks.hops import family
 from forecast_grpc.cli._ports import reserve
 
 START_TIMEOUT_S = 120.0
@@ -41,14 +42,14 @@ def free_ports() -> range:
 def only(chosen: psutil.Process, services: Sequence[psutil.Process]) -> Iterator[None]:
     """Stops the other services, with all that belongs to them, for the time of the body."""
     others = {service for service in services if service != chosen}
-    family = [each for service in others for each in (service, *service.children(recursive=True))]
+    waiting = [each for service in others for each in family(service)]
     try:
-        for process in family:
+        for process in waiting:
             with suppress(psutil.NoSuchProcess):
                 process.suspend()
         yield
     finally:
-        for process in family:
+        for process in waiting:
             with suppress(psutil.NoSuchProcess):
                 process.resume()
 
@@ -109,12 +110,12 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    descendants = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     process.send_signal(signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_TIMEOUT_S)
     process.kill()
-    survivors = psutil.wait_procs(family, timeout=_POLL_S)[1]
+    survivors = psutil.wait_procs(descendants, timeout=_POLL_S)[1]
     for survivor in survivors:
         with suppress(psutil.NoSuchProcess):
             survivor.kill()

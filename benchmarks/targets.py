@@ -13,7 +13,7 @@ import httpx
 import psutil
 
 from benchmarks.environments import python_of
-from benchmarks.hops import kind
+from benchmarks.hops import family, kind
 from benchmarks.processes import TargetFailedError, free_ports, running
 from benchmarks.workload import CUSTOMER_ID, FORECAST, METADATA, REQUEST, SEQUENCE
 from forecast_grpc.demo.tutorial import CUSTOMERS
@@ -99,14 +99,18 @@ def product(name: str, store: Path, *options: str, more: Sequence[str] = ()) -> 
 
 def past_haproxy(target: Target, name: str) -> Target:
     """The same service, which has one replica, asked at that replica's own port. Raises TargetFailedError."""
-    for process in target.process.children(recursive=True):
-        for connection in process.net_connections("tcp") if kind(process) == "replica" else ():
-            port = connection.laddr.port
-            with suppress(TargetFailedError):
-                if connection.status == psutil.CONN_LISTEN:
-                    _ask(port)
-                    options = {**target.options, "address": f"127.0.0.1:{port}"}
-                    return replace(target, name=name, grpc_port=port, options=options)
+    ports = {
+        connection.laddr.port
+        for process in family(target.process)
+        if kind(process) == "replica"
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    for port in sorted(ports):
+        with suppress(TargetFailedError):
+            _ask(port)
+            options = {**target.options, "address": f"127.0.0.1:{port}"}
+            return replace(target, name=name, grpc_port=port, options=options)
     raise TargetFailedError(f"{name}: no replica listens for gRPC")
 
 
