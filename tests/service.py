@@ -1,5 +1,6 @@
 """A real service in a process of its own, and what tests ask of it."""
 
+import json
 import os
 import re
 import signal
@@ -130,6 +131,11 @@ class RunningService:
     def log_text(self) -> str:
         """All that the replicas have logged by now."""
         return "".join(path.read_text("utf-8") for path in sorted(self.logs.glob("forecast_grpc_*.log*")))
+
+    def log_lines(self, **fields: str) -> list[dict[str, Any]]:
+        """The lines that the replicas have logged by now: those that have these fields."""
+        lines: list[dict[str, Any]] = [json.loads(line) for line in self.log_text().splitlines()]
+        return [line for line in lines if fields.items() <= line.items()]
 
     def replica_processes(self) -> list[psutil.Process]:
         """The processes of the replicas, by the names that Ray gives them."""

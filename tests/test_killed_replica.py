@@ -1,6 +1,5 @@
 """A replica is killed: the service answers for all customers again, in both ingress modes."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,7 +58,11 @@ def test_a_new_replica_has_the_busiest_customers(fleet: RunningService) -> None:
     victim.wait(30)
     line = eventually(lambda: taken_over(fleet, names), timeout_s=150)
     assert line["customers"] >= len(MANY)
-    started = [each for each in lines(fleet, line["replica"]) if each["event"] in {"model_loaded", "request"}]
+    started = [
+        each
+        for each in fleet.log_lines(replica=line["replica"])
+        if each["event"] in {"model_loaded", "request"}
+    ]
     loaded = [each["customer_id"] for each in started[: line["customers"]] if each["event"] == "model_loaded"]
     assert set(MANY) <= set(loaded)
 
@@ -67,14 +70,9 @@ def test_a_new_replica_has_the_busiest_customers(fleet: RunningService) -> None:
 def taken_over(service: RunningService, old: set[str]) -> dict[str, Any]:
     """The line of a replica that is not one of the old ones; empty as long as there is none."""
     return next(
-        (each for each in lines(service) if each["event"] == "took_over" and each["replica"] not in old), {}
+        (each for each in service.log_lines() if each["event"] == "took_over" and each["replica"] not in old),
+        {},
     )
-
-
-def lines(service: RunningService, replica: str = "") -> list[dict[str, Any]]:
-    """What the replicas have logged, or one of them."""
-    found = [json.loads(line) for line in service.log_text().splitlines()]
-    return [each for each in found if not replica or each["replica"] == replica]
 
 
 def settled(service: RunningService) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """What Ray's request handling does for a call is so in the direct lane too: each fact holds in both lanes."""
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -54,12 +53,6 @@ def running(lane: str, gate: Gate, *settings: str) -> Iterator[RunningService]:
         gate.open()
 
 
-def lines(service: RunningService, **fields: str) -> list[dict[str, Any]]:
-    """The lines of the log that have these fields."""
-    logged = [json.loads(line) for line in service.log_text().splitlines()]
-    return [line for line in logged if fields.items() <= line.items()]
-
-
 @contextmanager
 def held(service: RunningService, gate: Gate, calls: int) -> Iterator[list[Future[str]]]:
     """So many calls under way in the body. They go on after it, if not before."""
@@ -90,7 +83,7 @@ def in_flight(service: RunningService) -> float:
 
 def test_the_log_says_which_lane(lane: str, small: RunningService) -> None:
     """Each replica says at its start which way its calls take."""
-    (line,) = eventually(lambda: lines(small, event="lane"))
+    (line,) = eventually(lambda: small.log_lines(event="lane"))
     assert line["lane"] == lane
     assert ("cause" in line) == (lane == "ordinary")
 
@@ -106,7 +99,7 @@ def test_one_too_many_is_refused(lane: str, small: RunningService, gate: Gate) -
     if lane == "direct":
         # Ray tells neither.
         assert (refused.reason, refused.retry_after_s) == ("OVERLOADED", 1.0)
-        assert eventually(lambda: lines(small, event="request", reason="OVERLOADED", customer_id="weekly"))
+        assert eventually(lambda: small.log_lines(event="request", reason="OVERLOADED", customer_id="weekly"))
 
 
 def test_request_ids(small: RunningService) -> None:
@@ -148,7 +141,7 @@ def gave_up(service: RunningService, gate: Gate, act: Any, timeout: float, code:
             act(call)
         assert {call.code() for call in calls} == {code}
     for request_id in ids:
-        (line,) = eventually(partial(lines, service, event="request", request_id=request_id))
+        (line,) = eventually(partial(service.log_lines, event="request", request_id=request_id))
         assert line["code"] == "CANCELLED"
     assert service.grpc(None, "weekly").code == "OK"
     eventually(lambda: in_flight(service) == 0)
@@ -169,7 +162,7 @@ def test_metrics_and_log_are_the_same(small: RunningService) -> None:
     for number in range(5):
         small.grpc(None, "weekly", request_id=f"counted-{number}")
     eventually(lambda: small.metrics()[name] >= before + 5)
-    (line,) = lines(small, event="request", request_id="counted-4")
+    (line,) = small.log_lines(event="request", request_id="counted-4")
     seen = {key: line[key] for key in ("protocol", "code", "cache", "customer_id", "family", "horizon")}
     assert seen == {
         "protocol": "grpc",
