@@ -160,9 +160,10 @@ def test_callers_that_give_up_leave_a_load_that_ends(bucketed: Bucketed) -> None
         codes = codes_of(bucketed, customer, 1_000, timeout_s=SLOW_S / 2)
     finally:
         bucketed.proxy.delay_s = 0.0
-    # More than a replica takes at a time may be refused before their deadlines.
+    # More than a replica takes at a time may be refused before their deadlines. On a busy machine
+    # some come only when the load has ended, and are answered.
     assert codes["DEADLINE_EXCEEDED"] >= 100
-    assert set(codes) <= {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
+    assert set(codes) <= {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "OK"}
     eventually(lambda: bucketed.ask("grpc", customer).metadata["forecast-cache"] in {"warm", "hot"})
     assert gets(bucketed, customer) == 1
     names = ("requests_in_flight", "loads_in_flight")

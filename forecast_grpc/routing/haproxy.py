@@ -50,6 +50,9 @@ def haproxy_environment(folder: Path) -> Mapping[str, str]:
         # gRPC's newer way to read sockets hands each event to another thread, which costs a replica a quarter of
         # its time with as many connections as there are calls.
         "GRPC_EXPERIMENTS": "-event_engine_listener",
+        # By default Ray kills a proxy that has not started within five seconds; on a busy machine the next
+        # one takes as long, and `serve deploy` fails or a machine is left without one.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(folder / "admin.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(folder),

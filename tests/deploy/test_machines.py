@@ -109,7 +109,8 @@ def test_serves_as_on_kubernetes(cluster: RayCluster, tmp_path: Path) -> None:
     placed = eventually(lambda: running(cluster, fewest), UPDATE_TIMEOUT_S).values()
     for machine, template in zip(cluster.machines, (HEAD, WORKER, WORKER), strict=True):
         for probe in probes(template) if template is HEAD or machine.address in placed else ():
-            assert in_the_end(partial(refusal, cluster, machine, probe)) == "", probe
+            refused = in_the_end(partial(refusal, cluster, machine, probe))
+            assert refused == "", (probe, status(cluster)["proxies"])
 
 
 def config(store: Path, *, num_replicas: int, **args: Any) -> dict[str, Any]:
@@ -158,9 +159,9 @@ def running(cluster: RayCluster, number: int) -> dict[str, str]:
 
 
 def in_the_end(refused: Callable[[], str]) -> str:
-    """What is refused after half a minute; empty as soon as nothing is."""
+    """What is refused when a proxy has had its time to start; empty as soon as nothing is."""
     with suppress(AssertionError):
-        eventually(lambda: not refused())
+        eventually(lambda: not refused(), UPDATE_TIMEOUT_S)
     return refused()
 
 
