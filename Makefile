@@ -38,9 +38,15 @@ setup:  ## Create .venv with the locked dependencies (PYTHON=python3.12 to choos
 serve: setup  ## Start the service in the foreground, on a demo store if you name no other (ARGS="--grpc-port 9001")
 	@exec $(VENV)/bin/forecast-grpc serve $(ARGS)
 
-# All of them in two processes: see tests/conftest.py for what goes together.
+# All of them in two processes (see tests/conftest.py for what goes together), but those marked `alone`, which come
+# when the cores are free: both lots run, whichever fails.
 test: setup  ## Run the tests (ARGS="tests/test_wire.py -k horizon" for some of them, in one process)
-	@exec $(PY) -m pytest $(if $(ARGS),$(ARGS),--numprocesses 2 --dist loadgroup)
+ifdef ARGS
+	@exec $(PY) -m pytest $(ARGS)
+else
+	@status=0; $(PY) -m pytest --numprocesses 2 --dist loadgroup -m "not alone" || status=$$?; \
+		$(PY) -m pytest -m alone && exit $$status
+endif
 
 # A make of its own: all checks run, side by side, and each reports, whichever fails.
 check: setup $(BUF) $(PLUGINS)  ## Check formatting, lint, types, the protos and the generated code

@@ -13,7 +13,7 @@ import pytest
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 from tests import stores
-from tests.service import RunningService, eventually, serving
+from tests.service import Outcome, RunningService, eventually, serving
 from tests.slow_model import CUSTOMERS, Gate
 
 LANES = ("direct", "ordinary")
@@ -90,14 +90,20 @@ def test_the_log_says_which_lane(lane: str, small: RunningService) -> None:
 
 def test_one_too_many_is_refused(lane: str, small: RunningService, gate: Gate) -> None:
     """Beyond those that run and those that wait: RESOURCE_EXHAUSTED. Who waits is answered."""
+
+    def refusals() -> list[Outcome]:
+        outcome = small.grpc(None, "weekly")
+        # Ray gives no reason, and HAProxy asks it where it takes the lane for dead, as on a busy machine.
+        told = lane == "ordinary" or outcome.reason != ""
+        return [outcome] if outcome.code != "OK" and told else []
+
     with held(small, gate, SLOTS + QUEUE) as calls:
-        refused = eventually(lambda: [each for each in [small.grpc(None, "weekly")] if each.code != "OK"])[0]
+        refused = eventually(refusals)[0]
         assert refused.code == "RESOURCE_EXHAUSTED"
         assert not any(call.done() for call in calls)
     assert {call.result() for call in calls} == {"OK"}
     assert small.grpc(None, "weekly").code == "OK"
     if lane == "direct":
-        # Ray tells neither.
         assert (refused.reason, refused.retry_after_s) == ("OVERLOADED", 1.0)
         assert eventually(lambda: small.log_lines(event="request", reason="OVERLOADED", customer_id="weekly"))
 

@@ -140,6 +140,7 @@ def test_a_failing_store(bucketed: Bucketed, protocol: str, fault: Fault) -> Non
     assert bucketed.ask(protocol, customer).code == "OK"
 
 
+@pytest.mark.alone
 def test_many_callers_of_one_cold_customer_make_one_get(bucketed: Bucketed) -> None:
     """200 at once are all answered, by one GET."""
     customer = bucketed.cold()
@@ -152,6 +153,7 @@ def test_many_callers_of_one_cold_customer_make_one_get(bucketed: Bucketed) -> N
     assert gets(bucketed, customer) == 1
 
 
+@pytest.mark.alone
 def test_callers_that_give_up_leave_a_load_that_ends(bucketed: Bucketed) -> None:
     """1,000 with deadlines shorter than the load: it is made once, it ends, the next one hits, nothing is left."""
     customer = bucketed.cold()

@@ -53,7 +53,9 @@ def test_too_many_loads(ask: Callable[[str], Outcome]) -> None:
     def overloaded() -> list[Outcome]:
         with ThreadPoolExecutor(SLOTS) as pool:
             outcomes = list(pool.map(ask, [f"unknown-{number}" for number in range(SLOTS)]))
-        assert {each.code for each in outcomes} <= {"RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}
+        # Ray itself refuses one that comes before it knows that earlier ones have ended: in text, over HTTP.
+        ours = [each for each in outcomes if (each.code, each.http_status) != ("UNKNOWN", 429)]
+        assert {each.code for each in ours} <= {"RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"}, ours
         return [each for each in outcomes if each.code == "RESOURCE_EXHAUSTED" and each.reason]
 
     outcome = eventually(overloaded)[0]

@@ -21,9 +21,12 @@ from tests.deploy.network import Machine, machines
 from tests.deploy.ray_cluster import RayCluster, ray_on
 from tests.service import eventually
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).resolve().parents[2]
 GRPC_ADDRESS, HTTP_URL = "127.0.0.1:9000", "http://127.0.0.1:8000"
 UPDATE_TIMEOUT_S = 200.0
+PATIENCE = {"RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,7 +46,7 @@ class Load:
 @pytest.fixture(scope="module", params=INGRESS_MODES)
 def cluster(request: pytest.FixtureRequest) -> Iterator[RayCluster]:
     """Three machines: Ray's head node and two for replicas."""
-    variables = haproxy_variables if request.param == "haproxy" else lambda _: {}
+    variables = haproxy_variables if request.param == "haproxy" else lambda _: PATIENCE
     with machines(3) as three, ray_on(three, variables) as ray:
         yield ray
 
