@@ -53,9 +53,7 @@ class Refresher:
         slot.refreshing = True
         self._waiting.append(slot)
         if len(self._workers) < self._max_workers:
-            worker = asyncio.create_task(self._work())
-            self._workers.add(worker)
-            worker.add_done_callback(self._workers.discard)
+            self._workers.add(asyncio.create_task(self._work()))
 
     async def check_now(self, slot: ModelSlot) -> None:
         """Checks a slot at once, and whatever check of it is under way has no say any more: it may know less."""
@@ -65,20 +63,28 @@ class Refresher:
                 await self._check(slot, overriding=True)
 
     async def _work(self) -> None:
-        while self._waiting:
-            slot = self._waiting.popleft()
-            try:
-                # One that was dropped while it waited is nobody's business any more.
-                if slot.ring is not None:
-                    await self._check(slot)
-            finally:
-                slot.refreshing = False
+        worker = asyncio.current_task()
+        assert worker is not None  # noqa: S101 - a coroutine that runs
+        try:
+            while self._waiting:
+                await self._check_asked(self._waiting.popleft())
+        finally:
+            # Not in a callback, which comes later: a slot that is asked for in between would wait for nobody.
+            self._workers.discard(worker)
+
+    async def _check_asked(self, slot: ModelSlot) -> None:
+        try:
+            # One that was dropped while it waited is nobody's business any more.
+            if slot.ring is not None:
+                await self._check(slot)
+        finally:
+            slot.refreshing = False
 
     async def _check(self, slot: ModelSlot, *, overriding: bool = False) -> None:
         """Checks one model. Whatever goes wrong, what is in memory goes on serving."""
         checked_at = slot.checked_at
         try:
-            fetched = await self._fetcher.fetch(slot.key, slot.refused_etag or slot.etag)
+            fetched = await self._fetcher.check(slot.key, slot.refused_etag or slot.etag)
             if overriding or slot.checked_at == checked_at:
                 self._take(slot, fetched)
         except NotFound:

@@ -132,6 +132,8 @@ class ModelLoader:
             self._telemetry.negative_hit(known.reason)
             raise known
         self._telemetry.missed(self._cause(key))
+        if (slot := self._at_hand(key)) is not None:
+            return slot
         if len(self._flights) >= self._limits.max_waiting and key not in self._flights:
             raise Overloaded("Too many models are being loaded; try again in a moment.", retry_after_s=1.0)
         was_down = self._fetcher.down
@@ -143,6 +145,25 @@ class ModelLoader:
             if not was_down and (lent := await self._lent(key)):
                 return lent
             raise
+
+    def _at_hand(self, key: ModelKey) -> ModelSlot | None:
+        """The model, where the store has it at hand: without the turn, the thread and the task of a flight.
+
+        Raises ModelNotFound where the store knows at once that there is no such customer.
+        """
+        failure = self._failures.last(key)
+        if key in self._flights or (failure is not None and failure.etag):
+            return None
+        started = self._clock()
+        try:
+            fetched = self._fetcher.at_hand(key)
+        except ForecastError as exc:
+            self._failed(key, exc, "", started)
+            raise
+        if fetched is None:
+            return None
+        self._telemetry.load_stage("fetch", self._clock() - started)
+        return self._taken_in(key, fetched, started)
 
     async def _awaited(self, key: ModelKey) -> ModelSlot:
         """The model from the store, if it comes within the time that there is for that."""
@@ -185,11 +206,17 @@ class ModelLoader:
             if fetched is None:
                 assert failure is not None  # noqa: S101 - without its etag there is always an answer
                 raise failure.error
-            etag = fetched.etag
+        except ForecastError as exc:
+            self._failed(key, exc, etag, started)
+            raise
+        return self._taken_in(key, fetched, started)
+
+    def _taken_in(self, key: ModelKey, fetched: Fetched, started: float) -> ModelSlot:
+        """The model in memory, of what a load that began at `started` has brought."""
+        try:
             model = self._decoded(fetched, key)
         except ForecastError as exc:
-            self._failures.note(key, exc, etag)
-            self._telemetry.load_failed(key[0], exc, self._clock() - started)
+            self._failed(key, exc, fetched.etag, started)
             raise
         self._failures.forget(key)
         self._collector.loaded()
@@ -198,6 +225,10 @@ class ModelLoader:
         slot = ModelSlot(key=key, model=model, etag=fetched.etag, checked_at=now, loaded_at=now, used_at=now)
         slot.loaded_for = loading_for.get()
         return self._cache.put(slot)
+
+    def _failed(self, key: ModelKey, error: ForecastError, etag: str, started: float) -> None:
+        self._failures.note(key, error, etag)
+        self._telemetry.load_failed(key[0], error, self._clock() - started)
 
     def _decoded(self, fetched: Fetched, key: ModelKey) -> ServedModel:
         started = self._clock()

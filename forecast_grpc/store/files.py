@@ -5,6 +5,7 @@ import errno
 import os
 import secrets
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,9 @@ from pathlib import Path
 
 STALE_AFTER_S = 3600.0
 """Age at which a temporary file is taken for a crashed publisher's, in seconds."""
+
+NO_DISK = 0
+"""In place of the number of a block device."""
 
 _PARTIAL = ".partial-"
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -23,6 +27,15 @@ _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY
 
 _LINK_ERRORS = (errno.ELOOP, errno.EMLINK)
 """What refusing a link is called: ELOOP on Linux and macOS, EMLINK on FreeBSD."""
+
+
+def local_disk(found: os.stat_result) -> int:
+    """The block device of this machine that a folder lies on; NO_DISK where it lies on none, or is no folder.
+
+    Told on Linux alone, where what lies on a server, in memory or in layers has a device of major number 0.
+    """
+    on_a_disk = sys.platform == "linux" and os.major(found.st_dev) != 0
+    return found.st_dev if on_a_disk and stat.S_ISDIR(found.st_mode) else NO_DISK
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pathlib import Path
 from forecast_grpc.customer import require_customer_id
 from forecast_grpc.domain import CUSTOMER_ID_PATTERN
 from forecast_grpc.errors import ForecastError
-from forecast_grpc.store import files
+from forecast_grpc.store import cached, files
 from forecast_grpc.store.base import (
     Fetched,
     model_not_found,
@@ -58,6 +58,8 @@ class FolderStore:
         """The folder, as it was named."""
         self._pickles = pickles
         self._max_concurrent = max_concurrent
+        # Where a fetch has found the folder to lie: at first nothing is at hand.
+        self._disk = files.NO_DISK
 
     def __repr__(self) -> str:
         return f"FolderStore({str(self.root)!r})"
@@ -70,6 +72,17 @@ class FolderStore:
         loop = asyncio.get_running_loop()
         # Threads of its own: the event loop has six on two cores, for whatever else wants one.
         return await loop.run_in_executor(self._threads, self._fetch, customer_id, version, if_none_match)
+
+    def at_hand(self, customer_id: str, *, version: int | None = None) -> Fetched | None:
+        """See ModelStore. On a local disk: what the kernel has in memory, and whoever has no folder at all."""
+        require_customer_id(customer_id)
+        if not self._disk or (version is not None and not may_exist(version)):
+            return None
+        name = ACTIVE if version is None else f"{VERSIONS}/{version_name(version)}"
+        found = cached.read(self.root, f"{customer_id}/{name}")
+        if found is None and self._lacks(customer_id):
+            raise model_not_found(customer_id)
+        return found
 
     def read(self, customer_id: str, *, version: int | None = None) -> Fetched:
         """See ModelStore."""
@@ -137,11 +150,23 @@ class FolderStore:
             self.root.mkdir(parents=True)
             return True
 
+    def _lacks(self, customer_id: str) -> bool:
+        """Whether the customer has certainly no folder: the kernel knows, or reads a block or two."""
+        with suppress(OSError):
+            try:
+                os.lstat(f"{self.root}/{customer_id}")
+            except FileNotFoundError:
+                # Or the store itself is gone, or something else is in its place.
+                return files.local_disk(self.root.stat()) == self._disk
+        return False
+
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self._max_concurrent, thread_name_prefix="store")
 
     def _fetch(self, customer_id: str, version: int | None, if_none_match: str | None) -> Fetched | None:
+        with suppress(OSError):
+            self._disk = files.local_disk(self.root.stat())
         with self._artefact(customer_id, version) as descriptor:
             return None if files.etag_of(descriptor) == if_none_match else _take(descriptor)
 

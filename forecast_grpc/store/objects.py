@@ -97,6 +97,10 @@ class ObjectStore:
         names = (name for name in _customers(keys, prefix) if name > start_after)
         return _in_name_order(names)
 
+    def at_hand(self, customer_id: str, *, version: int | None = None) -> None:  # noqa: ARG002 - as of ModelStore
+        """See ModelStore. Only a request can tell."""
+        require_customer_id(customer_id)
+
     def versions(self, customer_id: str) -> tuple[int, ...]:
         """See ModelStore."""
         require_customer_id(customer_id)

@@ -109,6 +109,19 @@ class Told(FolderStore):
         """When it was last asked for each customer's active version, whether it answered or not."""
         self._world = world
 
+    def at_hand(self, customer_id: str, *, version: int | None = None) -> Fetched | None:
+        """See ModelStore."""
+        if self._world.down:
+            return None
+        try:
+            found = super().at_hand(customer_id, version=version)
+        except NotFound:
+            self._answered(customer_id, version, None)
+            raise
+        if found is not None:
+            self._answered(customer_id, version, self._world.active[customer_id])
+        return found
+
     async def fetch(
         self, customer_id: str, *, version: int | None = None, if_none_match: str | None = None
     ) -> Fetched | None:
@@ -120,14 +133,16 @@ class Told(FolderStore):
         try:
             fetched = await super().fetch(customer_id, version=version, if_none_match=if_none_match)
         except NotFound:
-            if version is None:
-                self._note(customer_id, None)
+            self._answered(customer_id, version, None)
             raise
-        if version is None:
-            self._note(customer_id, self._world.active[customer_id])
+        self._answered(customer_id, version, self._world.active[customer_id])
         return fetched
 
-    def _note(self, customer_id: str, version: int | None) -> None:
+    def _answered(self, customer_id: str, asked: int | None, version: int | None) -> None:
+        """The active model was `version`, or there was none; unless another one was asked for."""
+        if asked is not None:
+            return
+        self.asked_at[customer_id] = self._world.now
         self.last[customer_id] = version
         if version is None:
             self.good.pop(customer_id, None)

@@ -3,6 +3,7 @@
 import asyncio
 
 from forecast_grpc.store import Fetched, FolderStore
+from forecast_grpc.store.base import model_not_found
 
 
 class GatedStore(FolderStore):
@@ -13,6 +14,10 @@ class GatedStore(FolderStore):
         self.gate = asyncio.Event()
         """Open when set. A fetch that has been called waits for it."""
         self.gate.set()
+        self.strangers: set[str] = set()
+        """The customers of whom it tells without a fetch that they have nothing."""
+        self.cached = False
+        """Whether it has all that is there at hand."""
         self.fetches: list[str] = []
         """The customers that were fetched, in order."""
         self.sent: list[str] = []
@@ -27,6 +32,12 @@ class GatedStore(FolderStore):
         """Whether answers are read, and then kept back until their event in `kept` is set."""
         self.kept: list[asyncio.Event] = []
         """One for each answer that was kept back."""
+
+    def at_hand(self, customer_id: str, *, version: int | None = None) -> Fetched | None:
+        """See ModelStore."""
+        if customer_id in self.strangers:
+            raise model_not_found(customer_id)
+        return self.read(customer_id, version=version) if self.cached else None
 
     async def fetch(
         self, customer_id: str, *, version: int | None = None, if_none_match: str | None = None

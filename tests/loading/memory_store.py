@@ -38,6 +38,9 @@ class MemoryStore:
         self.active[customer] = version
         self._etags[customer, None] = f"active-{self._changes}"
 
+    def at_hand(self, customer_id: str, *, version: int | None = None) -> None:
+        """See ModelStore. All that is answered is asked for."""
+
     async def fetch(
         self, customer_id: str, *, version: int | None = None, if_none_match: str | None = None
     ) -> Fetched | None:

@@ -9,11 +9,13 @@ import pytest
 
 from forecast_grpc.errors import (
     DeadlineExceeded,
+    ModelCorrupt,
     ModelNotFound,
     ModelVersionNotFound,
     Overloaded,
     StoreUnavailable,
 )
+from forecast_grpc.loading.allowance import MOST_A_ROUND
 from forecast_grpc.store import Fetched, FolderStore
 from tests.loading.conftest import Bench, MakeBench
 from tests.stores import publisher, trend
@@ -97,7 +99,7 @@ async def test_too_many_waiting_models_are_refused(make_bench: MakeBench) -> Non
 
 async def test_a_store_that_does_not_answer_is_unavailable(make_bench: MakeBench) -> None:
     """Beyond the store's time limit: StoreUnavailable, and when to try again."""
-    bench = await make_bench(store_timeout_s=0.01)
+    bench = await make_bench(store_timeout_s=0.3)
     bench.publish("a")
     bench.store.gate.clear()
     with pytest.raises(StoreUnavailable) as error:
@@ -120,6 +122,105 @@ async def test_what_is_not_there_is_not_kept(make_bench: MakeBench) -> None:
     bench.publish("nobody")
     bench.now[0] += 1.0
     assert (await bench.loader.load("nobody")).key == ("nobody", None)
+
+
+async def test_strangers_cost_no_load(make_bench: MakeBench) -> None:
+    """Whom the store at once knows not to have is not fetched, waits for nobody, and is remembered as others."""
+    bench = await make_bench(max_waiting=1, not_found_ttl_s=1.0)
+    bench.publish("a")
+    bench.store.strangers = {"stranger"}
+    bench.store.gate.clear()
+    known = asyncio.create_task(bench.loader.load("a"))
+    await asyncio.sleep(0)
+    for version in (None, 3, None):
+        with pytest.raises(ModelNotFound) as error:
+            await bench.loader.load("stranger", version)
+        assert error.value.metadata == {"customer_id": "stranger"}
+    assert bench.loader.remembered_failures == 2
+    assert bench.count("loads", outcome="MODEL_NOT_FOUND") == 2
+    assert bench.count("negative_hits", reason="MODEL_NOT_FOUND") == 1
+    bench.store.gate.set()
+    await known
+    bench.publish("stranger")
+    bench.store.strangers.clear()
+    bench.now[0] += 1.0
+    assert (await bench.loader.load("stranger")).key == ("stranger", None)
+    assert bench.store.fetches == ["a", "stranger"]
+
+
+async def test_what_is_at_hand_is_not_fetched(make_bench: MakeBench) -> None:
+    """It is loaded at once, counted and kept as others, and followed by what is published later."""
+    bench = await make_bench()
+    bench.store.cached = True
+    bench.publish("a", 1.0)
+    slot = await bench.loader.load("a")
+    assert await bench.loader.load("a", 1) is not slot
+    assert bench.loader.lookup("a") is slot
+    assert bench.count("loads", outcome="ok") == 2
+    assert bench.store.fetches == []
+    bench.publish("a", 2.0)
+    await bench.loader.refresh("a")
+    assert bench.slope("a") == 2.0
+    await bench.loader.refresh("a")
+    assert bench.count("refreshes", outcome="unchanged") == 1
+    assert bench.store.fetches == []
+
+
+async def test_a_check_is_asked_for_as_another_ends(make_bench: MakeBench) -> None:
+    """The last worker has just ended, in this very round of the loop: a new one comes for the model."""
+    bench = await make_bench(max_concurrent_refreshes=1, refresh_interval_s=10)
+    bench.store.cached = True
+    for customer in ("a", "b"):
+        bench.publish(customer, 1.0)
+        await bench.loader.load(customer)
+        bench.publish(customer, 2.0)
+    bench.now[0] = 11.0
+    assert bench.slope("a") == 1.0
+    await asyncio.sleep(0)
+    assert bench.slope("b") == 1.0
+    async with asyncio.timeout(10):
+        await settled(bench)
+    assert (bench.slope("a"), bench.slope("b")) == (2.0, 2.0)
+
+
+async def test_damaged_bytes_at_hand_are_decoded_once(make_bench: MakeBench) -> None:
+    """After that they are asked for by their etag, as those that were fetched are."""
+    bench = await make_bench(failed_ttl_s=1.0)
+    bench.store.cached = True
+    bench.store.publish("a", lambda version: b"damaged")
+    for _ in range(3):
+        with pytest.raises(ModelCorrupt):
+            await bench.loader.load("a")
+        bench.now[0] += 1.0
+    assert (bench.store.fetches, bench.store.sent) == (["a", "a"], [])
+
+
+async def test_what_is_at_hand_does_not_hold_up_the_loop(make_bench: MakeBench) -> None:
+    """Of many at once a few are loaded in a round of the loop; the others take their turns."""
+    bench = await make_bench()
+    bench.store.cached = True
+    names = [f"c{number}" for number in range(3 * MOST_A_ROUND)]
+    for name in names:
+        bench.publish(name)
+    slots = await asyncio.gather(*map(bench.loader.load, names))
+    assert [slot.key[0] for slot in slots] == names
+    assert sorted(bench.store.fetches) == sorted(names[MOST_A_ROUND:])
+    await bench.loader.load("c0")
+    assert len(bench.store.fetches) == 2 * MOST_A_ROUND, "a new round"
+
+
+async def test_a_load_under_way_is_not_overtaken(make_bench: MakeBench) -> None:
+    """Who asks for a customer whose load is under way gets what that brings, whatever has become of the store."""
+    bench = await make_bench()
+    bench.publish("a")
+    bench.store.gate.clear()
+    first = asyncio.create_task(bench.loader.load("a"))
+    await asyncio.sleep(0)
+    bench.store.strangers = {"a"}
+    second = asyncio.create_task(bench.loader.load("a"))
+    await asyncio.sleep(0)
+    bench.store.gate.set()
+    assert await second is await first
 
 
 async def test_a_new_version_is_served_after_the_interval(make_bench: MakeBench) -> None:

@@ -233,6 +233,7 @@ def test_malformed_customer(place: Place, customer_id: str) -> None:
     store = place.store
     for call in (
         lambda: fetch(store, customer_id),
+        lambda: store.at_hand(customer_id),
         lambda: store.read(customer_id),
         lambda: store.publish(customer_id, artefact),
         lambda: store.versions(customer_id),

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,11 @@ from forecast_grpc.errors import (
     ModelVersionNotFound,
     StoreUnavailable,
 )
-from forecast_grpc.store import FolderStore, open_store
+from forecast_grpc.store import FolderStore, cached, open_store
 from tests.store.test_contract import BAD_IDS, artefact, fetch
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
+"""A file system that lies on no disk."""
 
 
 @pytest.fixture
@@ -48,6 +52,7 @@ def test_malformed_customer_never_reaches_the_disk(tmp_path: Path, customer_id: 
     store = FolderStore(tmp_path / "nowhere")
     for call in (
         lambda: fetch(store, customer_id),
+        lambda: store.at_hand(customer_id),
         lambda: store.read(customer_id),
         lambda: store.publish(customer_id, artefact),
         lambda: store.versions(customer_id),
@@ -55,6 +60,101 @@ def test_malformed_customer_never_reaches_the_disk(tmp_path: Path, customer_id: 
     ):
         with pytest.raises(CustomerIdInvalid):
             call()
+
+
+def on_a_disk(path: Path) -> bool:
+    """Whether a folder lies on a block device of this machine, as df tells its file system."""
+    filesystem = subprocess.run(["df", "-P", path], capture_output=True, text=True, check=True).stdout
+    return filesystem.splitlines()[-1].startswith("/dev/")
+
+
+@pytest.fixture
+def looked_at(store: FolderStore, root: Path) -> FolderStore:
+    """The store after its first fetch, which finds where it lies."""
+    with pytest.raises(ModelNotFound):
+        fetch(store, "somebody")
+    if not on_a_disk(root):
+        pytest.skip("the tests' folder lies on no disk of this machine")
+    return store
+
+
+def told(store: FolderStore, customer_id: str, version: int | None = None) -> object:
+    """What is at hand of a customer: bytes, None, or that there is no such customer."""
+    try:
+        found = store.at_hand(customer_id, version=version)
+    except ModelNotFound:
+        return ModelNotFound
+    return found and found.data
+
+
+def test_what_the_kernel_has_in_memory_is_at_hand(looked_at: FolderStore) -> None:
+    """An artefact that was just written, the active one and by its version, as a fetch would bring it."""
+    looked_at.publish("a", artefact)
+    looked_at.publish("a", artefact)
+    assert looked_at.at_hand("a") == looked_at.read("a")
+    assert looked_at.at_hand("a", version=1) == looked_at.read("a", version=1)
+    assert looked_at.at_hand("a", version=3) is None
+
+
+def test_strangers_are_told_at_once(looked_at: FolderStore, root: Path) -> None:
+    """Whoever has anything in the store has to be fetched, until it is published."""
+    (root / "empty").mkdir()
+    (root / "link").symlink_to(root / "nowhere")
+    assert [told(looked_at, each) for each in ("empty", "link")] == [None, None]
+    assert told(looked_at, "stranger") is told(looked_at, "stranger", 3) is ModelNotFound
+    looked_at.publish("stranger", artefact)
+    assert told(looked_at, "stranger") == b"artefact 1"
+
+
+def test_nothing_is_at_hand_without_the_store(looked_at: FolderStore, root: Path) -> None:
+    """Where the folder has gone, or a file is in its place, a fetch says so."""
+    root.rmdir()
+    assert told(looked_at, "stranger") is None
+    root.touch()
+    assert told(looked_at, "stranger") is None
+    with pytest.raises(StoreUnavailable):
+        fetch(looked_at, "stranger")
+
+
+def test_nothing_is_at_hand_through_a_link(looked_at: FolderStore, root: Path, tmp_path: Path) -> None:
+    """Neither a linked customer nor a linked artefact; the store itself may be a link."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "model.safetensors").write_bytes(b"secret")
+    (root / "folder").symlink_to(outside)
+    (root / "file").mkdir()
+    (root / "file" / "model.safetensors").symlink_to(outside / "model.safetensors")
+    assert [told(looked_at, each) for each in ("folder", "file")] == [None, None]
+    looked_at.publish("a", artefact)
+    (tmp_path / "link").symlink_to(root)
+    linked = FolderStore(tmp_path / "link")
+    assert told(linked, "a") is None, "not looked at yet"
+    fetch(linked, "a")
+    assert told(linked, "a") == b"artefact 1"
+
+
+@pytest.mark.parametrize("kind", ["large", "folder", "fifo"])
+def test_what_is_no_small_file_is_not_at_hand(looked_at: FolderStore, root: Path, kind: str) -> None:
+    """A large artefact would hold up the loop; what is no artefact is not read."""
+    (root / "a").mkdir()
+    path = root / "a" / "model.safetensors"
+    if kind == "large":
+        path.write_bytes(bytes(cached.MAX_BYTES + 1))
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    assert told(looked_at, "a") is None
+
+
+@pytest.mark.skipif(not MEMORY.is_dir(), reason="there is no file system that is known to lie on no disk")
+def test_what_lies_on_no_disk_is_asked() -> None:
+    """A server of files may take any time, and is told from a disk as this file system in memory is."""
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        store = FolderStore(Path(folder))
+        store.publish("a", artefact)
+        fetch(store, "a")
+        assert [told(store, each) for each in ("a", "stranger")] == [None, None]
 
 
 @pytest.mark.parametrize("by_descriptor", [True, False])
