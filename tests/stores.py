@@ -33,6 +33,9 @@ SLOPES = {
 MANY = tuple(f"shop-{number:02}" for number in range(60))
 """Customers to spread over replicas."""
 
+MEMORY = Path("/dev/shm")  # noqa: S108 - whoever uses it makes a folder of its own there
+"""Where it is there, a file system on no disk: nothing of a store in it is at hand, as with a server of files."""
+
 
 def residuals(spread: float = 1.0) -> ResidualQuantiles:
     """Symmetric errors that grow with the square root of the horizon."""

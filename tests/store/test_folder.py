@@ -16,10 +16,8 @@ from forecast_grpc.errors import (
     StoreUnavailable,
 )
 from forecast_grpc.store import FolderStore, cached, open_store
+from tests import stores
 from tests.store.test_contract import BAD_IDS, artefact, fetch
-
-MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
-"""A file system that lies on no disk."""
 
 
 @pytest.fixture
@@ -147,10 +145,12 @@ def test_what_is_no_small_file_is_not_at_hand(looked_at: FolderStore, root: Path
     assert told(looked_at, "a") is None
 
 
-@pytest.mark.skipif(not MEMORY.is_dir(), reason="there is no file system that is known to lie on no disk")
+@pytest.mark.skipif(
+    not stores.MEMORY.is_dir(), reason="there is no file system that is known to lie on no disk"
+)
 def test_what_lies_on_no_disk_is_asked() -> None:
     """A server of files may take any time, and is told from a disk as this file system in memory is."""
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+    with tempfile.TemporaryDirectory(dir=stores.MEMORY) as folder:
         store = FolderStore(Path(folder))
         store.publish("a", artefact)
         fetch(store, "a")
