@@ -80,8 +80,8 @@ class FolderStore:
             return None
         name = ACTIVE if version is None else f"{VERSIONS}/{version_name(version)}"
         found = cached.read(self.root, f"{customer_id}/{name}")
-        if found is None and self._lacks(customer_id):
-            raise model_not_found(customer_id)
+        if found is None and (absence := self._absence(customer_id)):
+            raise model_not_found(customer_id) from absence
         return found
 
     def read(self, customer_id: str, *, version: int | None = None) -> Fetched:
@@ -150,15 +150,15 @@ class FolderStore:
             self.root.mkdir(parents=True)
             return True
 
-    def _lacks(self, customer_id: str) -> bool:
-        """Whether the customer has certainly no folder: the kernel knows, or reads a block or two."""
+    def _absence(self, customer_id: str) -> FileNotFoundError | None:
+        """What shows that the customer has certainly no folder: the kernel knows, or reads a block or two."""
         with suppress(OSError):
             try:
                 os.lstat(f"{self.root}/{customer_id}")
-            except FileNotFoundError:
+            except FileNotFoundError as absence:
                 # Or the store itself is gone, or something else is in its place.
-                return files.local_disk(self.root.stat()) == self._disk
-        return False
+                return absence if files.local_disk(self.root.stat()) == self._disk else None
+        return None
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
