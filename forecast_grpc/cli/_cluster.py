@@ -37,7 +37,7 @@ SERVICERS = (
 """For `grpc_servicer_functions`: import paths of what adds the services that Ray Serve is to offer. The first one
 prepares the server."""
 
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 120.0
 """How long the ingress may take to find the replicas once they are up, in seconds."""
 
 _POLL_S = 0.05
@@ -117,7 +117,7 @@ def wait_until_serving(address: str, timeout_s: float) -> None:
         while time.monotonic() < deadline:
             # The port is open before the ingress knows the application.
             with suppress(grpc.RpcError):
-                stub.Check(health_pb2.HealthCheckRequest(), timeout=1.0, wait_for_ready=True)  # type: ignore[attr-defined]
+                stub.Check(health_pb2.HealthCheckRequest(), timeout=5.0, wait_for_ready=True)  # type: ignore[attr-defined]
                 return
             time.sleep(_POLL_S)
     raise CommandFailed(f"The service did not answer within {timeout_s:g} s of its start.")
