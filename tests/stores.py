@@ -2,7 +2,9 @@
 
 import json
 import pickle
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -34,7 +36,14 @@ MANY = tuple(f"shop-{number:02}" for number in range(60))
 """Customers to spread over replicas."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - whoever uses it makes a folder of its own there
-"""Where it is there, a file system on no disk: nothing of a store in it is at hand, as with a server of files."""
+"""Where it is there, a file system on no disk."""
+
+
+@contextmanager
+def folder_on_no_disk() -> Iterator[Path]:
+    """An empty folder. Nothing of a store in it is at hand, as with a server of files, or where it is no Linux."""
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        yield Path(folder)
 
 
 def residuals(spread: float = 1.0) -> ResidualQuantiles:

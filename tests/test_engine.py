@@ -1,7 +1,6 @@
 """The engine's start: what is warmed, and what is said of that which cannot be."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from forecast_grpc import artefact
@@ -10,6 +9,7 @@ from forecast_grpc.engine import Engine
 from forecast_grpc.loading import HotModel, HotSet, LoadLimits, ModelCache, ModelLoader
 from forecast_grpc.store import FolderStore
 from forecast_grpc.telemetry import Telemetry
+from tests import stores
 from tests.stores import publisher, trend
 from tests.telemetry.fake_sink import ListSink
 
@@ -40,13 +40,15 @@ def engine(store: FolderStore, sink: ListSink, **limits: Any) -> Engine:
     return Engine(replica="r", limits=request, hot=hot, telemetry=telemetry)
 
 
-async def test_whoever_cannot_be_warmed_is_logged(tmp_path: Path) -> None:
+async def test_whoever_cannot_be_warmed_is_logged() -> None:
     """Unknown, malformed or too many: each leaves its line, and holds up nobody."""
-    store, sink = FolderStore(tmp_path), ListSink()
-    for name in ("a", "b"):
-        store.publish(name, publisher(trend(1.0)))
-    made = engine(store, sink, max_waiting=4)
-    await made.prewarm(("a", "nobody", "../b", "b", "one-too-many"))
+    # Whoever is at hand waits for nothing.
+    with stores.folder_on_no_disk() as folder:
+        store, sink = FolderStore(folder), ListSink()
+        for name in ("a", "b"):
+            store.publish(name, publisher(trend(1.0)))
+        made = engine(store, sink, max_waiting=3)
+        await made.prewarm(("a", "nobody", "../b", "b", "one-too-many"))
     made.telemetry.flush()
     lines = [json.loads(line) for line in "\n".join(sink.lines).splitlines()]
     failed = {line["customer_id"]: line["reason"] for line in lines if line["event"] == "prewarm_failed"}

@@ -93,12 +93,13 @@ def test_one_too_many_is_refused(lane: str, small: RunningService, gate: Gate) -
 
     def refusals() -> list[Outcome]:
         outcome = small.grpc(None, "weekly")
-        # Ray gives no reason, and HAProxy asks it where it takes the lane for dead, as on a busy machine.
-        told = lane == "ordinary" or outcome.reason != ""
-        return [outcome] if outcome.code != "OK" and told else []
+        # On a busy machine it comes before the last of those that are to wait, and waits itself. And Ray gives
+        # no reason, which HAProxy asks where it takes the lane for dead.
+        refused = outcome.code not in {"OK", "DEADLINE_EXCEEDED"}
+        return [outcome] if refused and (lane == "ordinary" or outcome.reason) else []
 
     with held(small, gate, SLOTS + QUEUE) as calls:
-        refused = eventually(refusals)[0]
+        refused = eventually(refusals, timeout_s=90)[0]
         assert refused.code == "RESOURCE_EXHAUSTED"
         assert not any(call.done() for call in calls)
     assert {call.result() for call in calls} == {"OK"}

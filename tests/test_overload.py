@@ -1,6 +1,5 @@
 """Too busy and out of time, over both protocols and in both ingress modes, on a service with tiny limits."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,14 +18,11 @@ SLOTS = 4
 
 
 @pytest.fixture(scope="module", params=INGRESS_MODES)
-def tiny(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RunningService]:
+def tiny(request: pytest.FixtureRequest) -> Iterator[RunningService]:
     """A service that gives a load no time, lets one model wait, and takes four requests at a time."""
-    # Where a folder lies on no disk, no model is at hand: each takes the time that it is not given.
-    elsewhere = stores.MEMORY if stores.MEMORY.is_dir() else tmp_path_factory.mktemp("tiny")
-    with tempfile.TemporaryDirectory(dir=elsewhere) as folder:
-        store = Path(folder) / "store"
+    # No model is at hand: each takes the time that it is not given.
+    with stores.folder_on_no_disk() as folder:
+        store = folder / "store"
         stores.build(store)
         yield from _with_tiny_limits(store, request.param)
 

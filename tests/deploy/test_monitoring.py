@@ -108,6 +108,8 @@ def answers(client: httpx.Client, path: str, **parameters: str) -> Any:
         response = client.get(f"/api/v1/{path}", params=parameters)
     except httpx.TransportError:
         return None
+    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+        return None
     assert response.status_code == 200, response.text
     return response.json()["data"]
 

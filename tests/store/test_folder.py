@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -150,8 +149,8 @@ def test_what_is_no_small_file_is_not_at_hand(looked_at: FolderStore, root: Path
 )
 def test_what_lies_on_no_disk_is_asked() -> None:
     """A server of files may take any time, and is told from a disk as this file system in memory is."""
-    with tempfile.TemporaryDirectory(dir=stores.MEMORY) as folder:
-        store = FolderStore(Path(folder))
+    with stores.folder_on_no_disk() as folder:
+        store = FolderStore(folder)
         store.publish("a", artefact)
         fetch(store, "a")
         assert [told(store, each) for each in ("a", "stranger")] == [None, None]
