@@ -44,7 +44,7 @@ test: setup  ## Run the tests (ARGS="tests/test_wire.py -k horizon" for some of 
 ifdef ARGS
 	@exec $(PY) -m pytest $(ARGS)
 else
-	@status=0; $(PY) -m pytest --numprocesses 2 --dist loadgroup -m "not alone" || status=$$?; \
+	@status=0; $(PY) -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder -m "not alone" || status=$$?; \
 		$(PY) -m pytest -m alone && exit $$status
 endif
 

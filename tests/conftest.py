@@ -29,6 +29,8 @@ CONFORMANCE = "conformance"
 """The name under which a test records how many conformance cases of each group a client has passed, as JSON."""
 
 
+# Before xdist reads the groups.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Says which tests go together where several processes share the work, and which come first.
 

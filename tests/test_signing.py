@@ -139,7 +139,11 @@ def test_no_flipped_byte_passes() -> None:
             artefact.decode(bytes(damaged), "alpha", trust=TRUST)
 
 
-@pytest.mark.parametrize("signature", ["", "0" * 128, "x", "A" * 128, KEY.sign(b"something else")])
+@pytest.mark.parametrize(
+    "signature",
+    ["", "0" * 128, "x", "A" * 128, KEY.sign(b"something else")],
+    ids=["none", "zeros", "short", "no-hexadecimal", "of-something-else"],
+)
 def test_what_is_no_signature_is_refused(signature: str) -> None:
     """Of any form."""
     forged = changed(SIGNED, lambda header: header["__metadata__"].update({SIGNATURE: signature}))

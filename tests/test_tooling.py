@@ -9,6 +9,7 @@ import tomllib
 from itertools import chain
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -175,6 +176,12 @@ def test_no_file_names_this_machine() -> None:
         if secret.encode() in path.read_bytes()
     ]
     assert not found, "\n".join(found)
+
+
+def test_processes_share_the_tests_by_groups(request: pytest.FixtureRequest) -> None:
+    """Where several run the tests, those of one service run in one of them: it starts once."""
+    shared = hasattr(request.config, "workerinput")
+    assert request.node.nodeid.endswith("@test_tooling.py-") == shared
 
 
 def test_tool_versions_are_exact() -> None:
