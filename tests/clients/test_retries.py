@@ -19,6 +19,9 @@ from tests.conftest import INGRESS_MODES
 from tests.service import RunningService, eventually, serving
 from tests.stores import MANY
 
+# Replicas start anew beside callers in two languages, who wait for twenty seconds at most.
+pytestmark = pytest.mark.alone
+
 REPLICAS = 3
 KILLS = {"haproxy": 2, "proxy": 6}
 """How many replicas are killed at most."""
