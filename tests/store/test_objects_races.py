@@ -27,7 +27,7 @@ for customer in sys.stdin:
 """Publishes a model of its own slope for each customer that it reads."""
 
 READER = """
-import asyncio, sys
+import asyncio, os, sys
 from forecast_grpc import artefact
 from forecast_grpc.store import open_store
 async def main():
@@ -41,10 +41,15 @@ async def main():
         model, etag = artefact.decode(fetched.data, "a"), fetched.etag
         assert model.forecaster.slope in (1.0, 2.0)
         seen.append(model.metadata.model_version)
-    print(*seen)
+    print(*seen, flush=True)
 asyncio.run(main())
+os._exit(0)
 """
-"""Reads the active artefact until it is the version named; prints the versions that it saw. All of them decode."""
+"""Reads the active artefact until it is the version named; prints the versions that it saw. All of them decode.
+
+Ends without Python's finalization: a thread of obstore's that comes back to Python then, from the answer to a call
+that was awaited, may abort the process (pyo3-async-runtimes, issue 40).
+"""
 
 
 ACTIVATOR = """
