@@ -204,7 +204,8 @@ def test_what_a_batch_over_http_may_not_be(service: RunningService, body: bytes,
 def test_who_does_not_read_is_not_read(service: RunningService, leaves: bool) -> None:
     """A caller who sends without end and takes no results comes to a standstill, holds up nobody, and is cut off.
 
-    Also one who goes away: HAProxy, whose buffers are full, reads nothing more from there.
+    Also one who goes away: HAProxy, whose buffers are full, reads nothing more from there. Where they have room,
+    as on a busy machine, it passes on that the caller has left, and the stream ends at once.
     """
     if service.ingress == "proxy":
         pytest.skip("Ray's proxy takes results as fast as they come: see docs/batches.md")
@@ -236,4 +237,6 @@ def test_who_does_not_read_is_not_read(service: RunningService, leaves: bool) ->
         if leaves:
             replies.cancel()
         (line,) = eventually(lambda: service.log_lines(event="request", request_id=request_id))
-    assert (line["code"], line["message"]) == ("DEADLINE_EXCEEDED", "No results were taken for 3 s.")
+    cut_off = ("DEADLINE_EXCEEDED", "No results were taken for 3 s.")
+    left = ("CANCELLED", None)
+    assert (line["code"], line.get("message")) in ([cut_off, left] if leaves else [cut_off])
