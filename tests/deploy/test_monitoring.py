@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,19 +97,22 @@ def prometheus(program: str, folder: Path, metrics_url: str) -> Iterator[httpx.C
     with subprocess.Popen([*command, f"--storage.tsdb.path={folder}/data", "--log.level=error"]) as process:
         try:
             with httpx.Client(base_url=f"http://{address}", timeout=20) as client:
+                eventually(lambda: is_ready(client))
                 yield client
         finally:
             process.terminate()
 
 
+def is_ready(client: httpx.Client) -> bool:
+    """Whether Prometheus answers queries: it listens before."""
+    with suppress(httpx.TransportError):
+        return client.get("/-/ready").is_success
+    return False
+
+
 def answers(client: httpx.Client, path: str, **parameters: str) -> Any:
-    """The data of Prometheus' answer; None where it does not answer yet."""
-    try:
-        response = client.get(f"/api/v1/{path}", params=parameters)
-    except httpx.TransportError:
-        return None
-    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
-        return None
+    """The data of Prometheus' answer."""
+    response = client.get(f"/api/v1/{path}", params=parameters)
     assert response.status_code == 200, response.text
     return response.json()["data"]
 
@@ -140,7 +143,7 @@ def test_what_is_asked_for_is_there(service: RunningService, tools: dict[str, st
         def empty() -> set[str]:
             traffic()
             found = {query: answers(client, "query", query=without_variables(query)) for query in QUERIES}
-            return {query for query, data in found.items() if not data or not data["result"]}
+            return {query for query, data in found.items() if not data["result"]}
 
         eventually(lambda: not empty(), timeout_s=90)
         for metric in set().union(*map(metrics_of, [*QUERIES, *(alert["expr"] for alert in ALERTS)])):
