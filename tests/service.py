@@ -23,7 +23,6 @@ from forecast_grpc.v1.forecast_pb2 import ForecastRequest, ForecastResponse
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 
 COMMAND = str(Path(sys.executable).with_name("forecast-grpc"))
-START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 30.0
 TUTORIAL_SEQUENCE = [100, 102, 98, 105, 110, 108, 112, 115, 118, 120]
 TUTORIAL_FORECAST = [121.45, 122.9, 124.35, 125.8, 127.25, 128.7, 130.15]

@@ -9,8 +9,7 @@ from forecast_grpc.engine import Engine
 from forecast_grpc.loading import HotModel, HotSet, LoadLimits, ModelCache, ModelLoader
 from forecast_grpc.store import FolderStore
 from forecast_grpc.telemetry import Telemetry
-from tests import stores
-from tests.stores import publisher, trend
+from tests.stores import folder_on_no_disk, publisher, trend
 from tests.telemetry.fake_sink import ListSink
 
 
@@ -43,7 +42,7 @@ def engine(store: FolderStore, sink: ListSink, **limits: Any) -> Engine:
 async def test_whoever_cannot_be_warmed_is_logged() -> None:
     """Unknown, malformed or too many: each leaves its line, and holds up nobody."""
     # Whoever is at hand waits for nothing.
-    with stores.folder_on_no_disk() as folder:
+    with folder_on_no_disk() as folder:
         store, sink = FolderStore(folder), ListSink()
         for name in ("a", "b"):
             store.publish(name, publisher(trend(1.0)))

@@ -8,14 +8,13 @@ import httpx
 import pytest
 import yaml
 
-from forecast_grpc.cli._cluster import wait_until_serving
+from forecast_grpc.cli._cluster import READY_TIMEOUT_S, wait_until_serving
 from forecast_grpc.cli._ports import free_port
 from tests import stores
 from tests.deploy.ray_cluster import RayCluster, ray_cluster
 from tests.service import TUTORIAL_FORECAST, TUTORIAL_SEQUENCE, eventually, grpc_forecast
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_TIMEOUT_S = 90.0
 
 
 @pytest.fixture(scope="module")
