@@ -129,7 +129,9 @@ class RunningService:
 
     def log_text(self) -> str:
         """All that the replicas have logged by now."""
-        return "".join(path.read_text("utf-8") for path in sorted(self.logs.glob("forecast_grpc_*.log*")))
+        texts = (path.read_text("utf-8") for path in sorted(self.logs.glob("forecast_grpc_*.log*")))
+        # What is being written is no line yet.
+        return "".join(text[: text.rfind("\n") + 1] for text in texts)
 
     def log_lines(self, **fields: str) -> list[dict[str, Any]]:
         """The lines that the replicas have logged by now: those that have these fields."""

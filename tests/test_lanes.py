@@ -171,7 +171,7 @@ def test_metrics_and_log_are_the_same(small: RunningService) -> None:
     for number in range(5):
         small.grpc(None, "weekly", request_id=f"counted-{number}")
     eventually(lambda: small.metrics()[name] >= before + 5)
-    (line,) = small.log_lines(event="request", request_id="counted-4")
+    (line,) = eventually(partial(small.log_lines, event="request", request_id="counted-4"))
     seen = {key: line[key] for key in ("protocol", "code", "cache", "customer_id", "family", "horizon")}
     assert seen == {
         "protocol": "grpc",
