@@ -125,7 +125,7 @@ def test_log_lines_are_those_that_there_are(service: RunningService) -> None:
 def fields_seen(service: RunningService) -> dict[str, set[str]]:
     """The events in the log so far, each with the fields that its lines have had."""
     seen: dict[str, set[str]] = {}
-    for line in map(json.loads, service.log_text().splitlines()):
+    for line in service.log_lines():
         seen.setdefault(line["event"], set()).update(set(line) - {"time", "event", "replica"})
     return seen
 

@@ -505,10 +505,7 @@ def test_warms_the_customers_it_was_told_to(service: RunningService) -> None:
     """Each replica loads the customers of --prewarm before traffic; one that is not there is logged."""
 
     def replicas(event: str, customer: str) -> set[str]:
-        lines = [json.loads(line) for line in service.log_text().splitlines()]
-        return {
-            line["replica"] for line in lines if (line["event"], line.get("customer_id")) == (event, customer)
-        }
+        return {line["replica"] for line in service.log_lines(event=event, customer_id=customer)}
 
     eventually(lambda: len(replicas("model_loaded", "customer_123")) >= 3)
     eventually(lambda: len(replicas("model_load_failed", "nobody")) >= 3)
