@@ -10,6 +10,7 @@ import asyncio
 import errno
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -28,6 +29,7 @@ from forecast_grpc.store.base import (
     version_changed,
     version_not_found,
 )
+from forecast_grpc.store.glances import Glances
 from forecast_grpc.store.layout import ACTIVE, PICKLE, VERSIONS, may_exist, version_name, versions_among
 from forecast_grpc.trust import pickle_forbidden
 
@@ -52,14 +54,22 @@ class FolderStore:
     treated as not there, so that nothing outside the folder can be served.
     """
 
-    def __init__(self, root: Path, *, pickles: bool = False, max_concurrent: int = 8) -> None:
-        """`pickles` and `max_concurrent`: as in `open_store`."""
+    def __init__(
+        self,
+        root: Path,
+        *,
+        pickles: bool = False,
+        max_concurrent: int = 8,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`pickles` and `max_concurrent`: as in `open_store`. `clock`: of `Glances`."""
         self.root = root
         """The folder, as it was named."""
         self._pickles = pickles
         self._max_concurrent = max_concurrent
         # Where a fetch has found the folder to lie: at first nothing is at hand.
         self._disk = files.NO_DISK
+        self._glances = Glances(clock)
 
     def __repr__(self) -> str:
         return f"FolderStore({str(self.root)!r})"
@@ -74,7 +84,10 @@ class FolderStore:
         return await loop.run_in_executor(self._threads, self._fetch, customer_id, version, if_none_match)
 
     def at_hand(self, customer_id: str, *, version: int | None = None) -> Fetched | None:
-        """See ModelStore. On a local disk: what the kernel has in memory, and whoever has no folder at all."""
+        """See ModelStore. On a local disk: what the kernel has in memory, and whoever has no folder at all.
+
+        The latter only as long as the disk is quick to say so.
+        """
         require_customer_id(customer_id)
         if not self._disk or (version is not None and not may_exist(version)):
             return None
@@ -152,9 +165,12 @@ class FolderStore:
 
     def _absence(self, customer_id: str) -> FileNotFoundError | None:
         """What shows that the customer has certainly no folder: the kernel knows, or reads a block or two."""
+        if not self._glances.allowed():
+            return None
         with suppress(OSError):
             try:
-                os.lstat(f"{self.root}/{customer_id}")
+                with self._glances.timed():
+                    os.lstat(f"{self.root}/{customer_id}")
             except FileNotFoundError as absence:
                 # Or the store itself is gone, or something else is in its place.
                 return absence if files.local_disk(self.root.stat()) == self._disk else None

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,16 @@ def test_strangers_are_told_at_once(looked_at: FolderStore, root: Path) -> None:
     assert told(looked_at, "stranger") is told(looked_at, "stranger", 3) is ModelNotFound
     looked_at.publish("stranger", artefact)
     assert told(looked_at, "stranger") == b"artefact 1"
+
+
+def test_a_slow_disk_is_left_to_fetch(looked_at: FolderStore, root: Path) -> None:
+    """By a clock that goes on by a second a look every glance is slow: the next strangers are not looked for."""
+    store = FolderStore(root, clock=count().__next__)
+    with pytest.raises(ModelNotFound):
+        fetch(store, "somebody")
+    assert [told(store, "stranger") for _ in range(3)] == [ModelNotFound, None, None]
+    looked_at.publish("a", artefact)
+    assert told(store, "a") == b"artefact 1", "what is in memory takes no glance"
 
 
 def test_nothing_is_at_hand_without_the_store(looked_at: FolderStore, root: Path) -> None:

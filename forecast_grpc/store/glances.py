@@ -1,0 +1,39 @@
+"""How often an event loop may look at a disk that is nearly always quick, and now and then is not."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+QUICK_S = 0.000_2
+"""A glance that takes no longer costs the loop about what it would to hand the question to a thread."""
+
+SHARE = 0.02
+"""Of the loop's time, at most, is spent on glances that were not quick."""
+
+
+class Glances:
+    """Allows the next glance at once as long as they are quick; one that was not has the next ones wait for it.
+
+    The kernel keeps what was asked for lately, so glances are quick or slow in spells. In a slow spell each costs
+    a wait for the disk, in which nobody is answered; a thread can wait as well.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        """`clock`: seconds that never go back."""
+        self._clock = clock
+        self._next_at = float("-inf")
+
+    def allowed(self) -> bool:
+        """Whether the loop may look."""
+        return self._clock() >= self._next_at
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """A glance, of which the time is taken, whatever it finds."""
+        started = self._clock()
+        try:
+            yield
+        finally:
+            ended = self._clock()
+            if (took := ended - started) > QUICK_S:
+                self._next_at = ended + took * (1 - SHARE) / SHARE
