@@ -127,6 +127,9 @@ def _set_environment(ingress: IngressMode, folder: Path) -> None:
     """What Ray and its children have to inherit."""
     # A service for production does not report home unless its operator says so.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's agent counts what a replica's metrics have seen one by one, and all of a report at a stretch: of ten
+    # seconds, which is Ray's default, a tenth of one under load, in which a small machine has one core less.
+    os.environ.setdefault("RAY_metrics_report_interval_ms", "2000")
     if ingress is IngressMode.PROXY:
         os.environ.pop("RAY_SERVE_ENABLE_HA_PROXY", None)
         return

@@ -9,6 +9,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,9 @@ the traffic, since whoever comes often is seldom missed."""
 TELL_INTERVAL_S = 1.0
 """Seconds by which Ray's count of the requests for hot models may be late: telling it of each one costs a request
 more than looking its model up."""
+
+PUSH_INTERVAL_S = 2.0
+"""How often Ray's controller and metrics are told which models are hot, in seconds."""
 
 _BURST_S = 1.0  # Exchanges of so many seconds may come at once.
 
@@ -62,16 +66,25 @@ def multiplexer_of(get_model: Callable[[str], Awaitable[HotModel]]) -> Any:  # n
     return getattr(inspect.unwrap(get_model), "__serve_multiplex_wrapper", None)
 
 
-def mute_gauge_by_model(get_model: Callable[[str], Awaitable[HotModel]]) -> None:
-    """Takes the gauge `serve_registered_multiplexed_model_id{model_id}` out of a multiplexed loader in use.
+def quieten(get_model: Callable[[str], Awaitable[HotModel]]) -> None:
+    """Has a multiplexed loader in use tell less, and less often.
 
-    Ray sets it for every model ten times a second, and never forgets a customer: the time series grow with the
-    customers that ever came, and the idle cost with those that are hot. `num_multiplexed_models` and the log say
-    what it said. The attribute is private to Ray, so a test holds that the series is not exported.
+    Ray sets the gauge `serve_registered_multiplexed_model_id{model_id}` for every model ten times a second, and
+    never forgets a customer: the time series grow with the customers that ever came, and the idle cost with those
+    that are hot. `num_multiplexed_models` and the log say what it said. As often it lists the models for the
+    controller, which passes the list on to every proxy: a sixth of a core where hot models change all the time,
+    for routers that go by it, and ours go by the customer's hash. All this is private to Ray, so tests hold it.
     """
     multiplexer = multiplexer_of(get_model)
-    if multiplexer is not None:
-        multiplexer.registered_model_gauge = _Mute()
+    if multiplexer is None:
+        return
+    multiplexer.registered_model_gauge = _Mute()
+    with suppress(AttributeError):  # Another Ray tells as often as it likes.
+        multiplexer.metrics_pusher.register_or_update_task(
+            multiplexer._PUSH_MULTIPLEXED_MODEL_IDS_TASK_NAME,  # noqa: SLF001
+            multiplexer._push_model_ids_info,  # noqa: SLF001
+            PUSH_INTERVAL_S,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +116,7 @@ class HotSet:
         self._telemetry = telemetry
         self._get_model = get_model
         self._clock = clock
-        self._muted = False
+        self._quiet = False
         # Until when the exchanges that have been made are paid for.
         self._swapped_until = 0.0
         # Models that the multiplexer has taken in so far: an epoch of its LRU order.
@@ -150,10 +163,10 @@ class HotSet:
         assert slot.key == (customer_id, None)  # noqa: S101 - set by `_touch`, the only caller of the loader
         self._cache.promote(slot)
         self._admitted += 1
-        if not self._muted:
+        if not self._quiet:
             # Ray makes the multiplexer when its first model comes, which is now.
-            mute_gauge_by_model(self._get_model)
-            self._muted = True
+            quieten(self._get_model)
+            self._quiet = True
         return HotModel(slot, self._evicted)
 
     def _evicted(self, slot: ModelSlot) -> None:

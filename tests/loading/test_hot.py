@@ -16,7 +16,7 @@ from ray.serve import context, multiplex
 from forecast_grpc.domain import CacheTier
 from forecast_grpc.errors import ModelNotFound
 from forecast_grpc.loading import HotModel, HotSet
-from forecast_grpc.loading.hot import SWAPS_PER_S
+from forecast_grpc.loading.hot import PUSH_INTERVAL_S, SWAPS_PER_S
 from tests.loading.conftest import Bench, MakeBench
 from tests.loading.test_loader import settled
 
@@ -271,3 +271,15 @@ async def test_ray_hears_of_every_request(make_bench: MakeBench, make_hot: MakeH
     bench.now[0] += 1.0
     await hot.set.acquire("a")
     assert sum(counted) == 1_002
+
+
+async def test_ray_is_seldom_told_who_is_hot(make_bench: MakeBench, make_hot: MakeHot) -> None:
+    """Its list of models goes to the controller every two seconds, not ten times a second."""
+    bench = await make_bench()
+    bench.publish("a")
+    hot = await make_hot(bench, 1)
+    await hot.set.acquire("a")
+    (task,) = hot.multiplexer.metrics_pusher._tasks.values()
+    assert task.interval_s == PUSH_INTERVAL_S
+    task.task_func()
+    assert hot.multiplexer._get_loading_and_loaded_model_ids() == ["a"]
