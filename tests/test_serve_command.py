@@ -41,10 +41,12 @@ def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_no_process_behind(store: Path, number: signal.Signals) -> None:
+def test_a_signal_leaves_no_process_behind(
+    store: Path, number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Ctrl-C, and SIGTERM as a process manager sends it, end all that was started, with exit code 0.
 
-    The log has the last request's line.
+    The log has the last request's line, the terminal nothing of how Ray's actors end.
     """
     with serving(store, "haproxy") as service:
         assert (
@@ -61,6 +63,9 @@ def test_a_signal_leaves_no_process_behind(store: Path, number: signal.Signals) 
         assert service.process.wait(30) == 0
         eventually(lambda: not [child for child in children if child.is_running()])
         assert any("the-last-one" in file.read_text() for file in logs.glob("forecast_grpc_*.log"))
+    said = capfd.readouterr().err
+    assert "Stopped." in said
+    assert "(raylet)" not in said
 
 
 def test_a_port_in_use_is_named(store: Path) -> None:
