@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -119,7 +120,7 @@ def _gets(fleet: Fleet, store: object_server.ObjectServer, number: int) -> int:
 # --- strangers ---
 
 
-def isolation(*, seconds: float = 10.0, repetitions: int = 5) -> list[Finding]:
+def isolation(*, seconds: float = 10.0, repetitions: int = 5, lane: str = "off") -> list[Finding]:
     """Warm customers while cold ones and unknown ones come: how much slower, and whether any is evicted."""
     cold, unknown = 500, 1_000
     with _folder() as folder:
@@ -127,9 +128,12 @@ def isolation(*, seconds: float = 10.0, repetitions: int = 5) -> list[Finding]:
         for number in range(repetitions):
             many.publish(folder, f"cold-{number}-%07d", int(1.1 * cold * seconds))
         # So little room that every cold model drops another one.
-        with serving(folder, replicas=2, max_warm_bytes=4 * 2**20) as fleet:
-            require(fleet.load(customers="warm-%07d", count=WARM, requests=20 * WARM, order="turn"))
+        with serving(folder, replicas=2, max_warm_bytes=4 * 2**20, direct_lane=lane) as fleet:
+            everyone = {"customers": "warm-%07d", "count": WARM, "requests": 20 * WARM, "order": "turn"}
+            require(fleet.load(**everyone))
             beside_cold = [_beside(fleet, f"cold-{n}-%07d", cold, "OK", seconds) for n in range(repetitions)]
+            # Some were dropped for cold ones, and would drop others when they come back.
+            require(fleet.load(**everyone))
             before = _evictions(fleet)
             names = [f"unknown-{number}-%07d" for number in range(repetitions)]
             beside_unknown = [_beside(fleet, each, unknown, "NOT_FOUND", seconds) for each in names]
@@ -284,6 +288,7 @@ PARTS: Mapping[str, Callable[[], list[Finding]]] = {
     "idle": idle,
     "herd": herd,
     "isolation": isolation,
+    "isolation-direct": partial(isolation, lane="auto"),
     "freshness": freshness,
     "outage": outage,
 }
