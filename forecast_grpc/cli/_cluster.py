@@ -131,7 +131,7 @@ def _set_environment(ingress: IngressMode, folder: Path) -> None:
     # seconds, which is Ray's default, a tenth of one under load, in which a small machine has one core less.
     os.environ.setdefault("RAY_metrics_report_interval_ms", "2000")
     # Of the dozens of threads of a replica each has memory of its own from glibc, up to eight for a core: a warm
-    # model takes a third less where they share two.
+    # model takes a quarter less where they share two.
     os.environ.setdefault("MALLOC_ARENA_MAX", "2")
     if ingress is IngressMode.PROXY:
         os.environ.pop("RAY_SERVE_ENABLE_HA_PROXY", None)
