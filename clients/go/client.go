@@ -5,6 +5,7 @@ package forecastgrpc
 import (
 	"context"
 	_ "embed"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -29,10 +30,24 @@ func Dial(address string, options ...grpc.DialOption) (*grpc.ClientConn, error) 
 	defaults := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(retries),
+		grpc.WithChainUnaryInterceptor(again),
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(maxMessageBytes), grpc.MaxRetryRPCBufferSize(maxMessageBytes)),
 	}
 	return grpc.NewClient(address, append(defaults, options...)...)
+}
+
+// again asks once more where an answer was cut off that had begun to come, as by a replica that dies. gRPC itself
+// tries again only what has not begun to be answered.
+func again(
+	ctx context.Context, method string, request, reply any,
+	connection *grpc.ClientConn, call grpc.UnaryInvoker, options ...grpc.CallOption,
+) error {
+	err := call(ctx, method, request, reply, connection, options...)
+	if status.Code(err) != codes.Canceled || ctx.Err() != nil || strings.HasSuffix(method, "/ActivateModelVersion") {
+		return err
+	}
+	return call(ctx, method, request, reply, connection, options...)
 }
 
 // DialAnyscale connects to an Anyscale service, HOST or HOST:PORT: with TLS, its bearer token, and the name of the

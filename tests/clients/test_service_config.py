@@ -1,5 +1,6 @@
 """The retry policy as a file: what it says of each RPC, and that gRPC's libraries take it."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -11,9 +12,10 @@ import grpc
 import pytest
 
 from forecast_grpc.v1 import forecast_pb2, model_pb2
-from forecast_grpc_client import Client, ForecastError, Request
+from forecast_grpc_client import AsyncClient, Client, ForecastError, Request
 from forecast_grpc_client.v1.forecast_pb2 import ForecastResponse
 from tests.documents import ROOT
+from tests.service import eventually
 
 FILE = ROOT / "clients" / "service_config.json"
 METHOD = "/forecast.v1.ForecastService/Forecast"
@@ -34,13 +36,13 @@ def policies() -> dict[str, dict[str, Any]]:
 
 
 def test_what_is_safe_is_tried_again() -> None:
-    """Every RPC but the one that must not be done twice, at the two codes that may pass; nothing is hedged."""
+    """Every RPC but the one that must not be done twice, at the codes that may pass; nothing is hedged."""
     for method, policy in policies().items():
         assert ("retryPolicy" in policy) == (method != "ActivateModelVersion")
         assert "hedgingPolicy" not in policy
         assert ("timeout" in policy) == (not method.startswith("Stream"))
         if retries := policy.get("retryPolicy"):
-            assert retries["retryableStatusCodes"] == ["UNAVAILABLE", "RESOURCE_EXHAUSTED"]
+            assert retries["retryableStatusCodes"] == ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"]
 
 
 class Moody(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs alone
@@ -73,12 +75,17 @@ def server() -> Iterator[grpc.Server]:
     bare.stop(grace=None).wait()
 
 
-def client_of(server: grpc.Server, moody: Moody) -> Client:
-    """A client of the server, which has this handler."""
+def address_of(server: grpc.Server, moody: Moody) -> str:
+    """Where the server listens, with this handler."""
     server.add_generic_rpc_handlers((moody,))
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    return Client(f"127.0.0.1:{port}")
+    return f"127.0.0.1:{port}"
+
+
+def client_of(server: grpc.Server, moody: Moody) -> Client:
+    """A client of the server, which has this handler."""
+    return Client(address_of(server, moody))
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
@@ -100,6 +107,69 @@ def test_what_will_not_pass_is_not(server: grpc.Server, code: grpc.StatusCode) -
     moody = Moody((code, None))
     with client_of(server, moody) as client, pytest.raises(ForecastError, match="not now"):
         client.forecast(Request("c"))
+    assert len(moody.called) == 1
+
+
+def test_a_server_that_stops_is_asked_again(server: grpc.Server) -> None:
+    """CANCELLED before any answer: what gRPC's core says to calls that come while its server stops."""
+    moody = Moody(*[(grpc.StatusCode.CANCELLED, None)] * 4)
+    with client_of(server, moody) as client:
+        assert client.forecast(Request("c")).customer_id == "c"
+    assert len(moody.called) == 5
+
+
+class CutOff(Moody):
+    """Begins to answer the first calls, and ends them."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes]":
+        """The handler of any method."""
+        whole = super().service(handler_call_details).unary_unary
+        assert whole is not None
+
+        def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+            if self.refusals:
+                # From here on gRPC does not try again.
+                context.send_initial_metadata((("begun", "yes"),))
+            return whole(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
+def test_an_answer_that_is_cut_off_is_asked_for_once_more(server: grpc.Server) -> None:
+    """As by a replica that is killed: a second time it is its caller's to decide."""
+    cut = CutOff((grpc.StatusCode.CANCELLED, None))
+    with client_of(server, cut) as client:
+        assert client.forecast(Request("c")).customer_id == "c"
+        assert len(cut.called) == 2
+        cut.refusals = [(grpc.StatusCode.CANCELLED, None)] * 2
+        with pytest.raises(ForecastError, match="not now"):
+            client.forecast(Request("c"))
+    assert len(cut.called) == 4
+
+
+def test_the_asyncio_client_asks_for_it_once_more_too(server: grpc.Server) -> None:
+    """As the blocking one."""
+
+    async def ask(address: str) -> str:
+        async with AsyncClient(address) as client:
+            return (await client.forecast(Request("c"))).customer_id
+
+    cut = CutOff((grpc.StatusCode.CANCELLED, None))
+    assert asyncio.run(ask(address_of(server, cut))) == "c"
+    assert len(cut.called) == 2
+
+
+def test_a_call_whose_caller_leaves_is_not_asked_again(server: grpc.Server) -> None:
+    """A channel that is closed while the answer is waited for."""
+    moody = Moody(*[(grpc.StatusCode.UNAVAILABLE, "60000")] * 4)
+    client = client_of(server, moody)
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(client.forecast, Request("c"))
+        eventually(lambda: len(moody.called) == 1)
+        client.close()
+        with pytest.raises(ForecastError) as caught:
+            asked.result(30)
+    assert caught.value.code is grpc.StatusCode.CANCELLED
     assert len(moody.called) == 1
 
 

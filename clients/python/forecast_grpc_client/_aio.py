@@ -1,7 +1,9 @@
 """The client for asyncio."""
 
+import time
 from asyncio import Semaphore
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,8 +11,8 @@ import grpc
 from grpc import aio
 
 from forecast_grpc_client import _wire
-from forecast_grpc_client._connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Connection
-from forecast_grpc_client._errors import ForecastError, error_of, provenance_of
+from forecast_grpc_client._connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Connection, Metadata
+from forecast_grpc_client._errors import ForecastError, error_of, is_cut_off, provenance_of
 from forecast_grpc_client._pending import MAX_PENDING, Pending
 from forecast_grpc_client._values import Forecast, Request
 from forecast_grpc_client.v1 import forecast_pb2 as pb
@@ -38,11 +40,7 @@ class AsyncClient:
     ) -> Forecast:
         """As `Client.forecast`."""
         message, metadata = _wire.to_message(request), self._connection.call(request.customer_id, request_id)
-        call = self._stub.Forecast(message, metadata=metadata, timeout=timeout_s)
-        try:
-            reply = await call
-        except grpc.RpcError as error:
-            raise error_of(error) from error
+        reply, call = await _answer(self._stub.Forecast, message, metadata, timeout_s)
         return _wire.from_message(reply, provenance_of(await call.trailing_metadata()))
 
     async def batch(
@@ -56,11 +54,7 @@ class AsyncClient:
         asked = list(requests)
         metadata = self._connection.call(_wire.only_customer(asked), request_id)
         message = _wire.to_batch(asked, timeout_s)
-        call = self._stub.BatchForecast(message, metadata=metadata, timeout=timeout_s)
-        try:
-            reply = await call
-        except grpc.RpcError as error:
-            raise error_of(error) from error
+        reply, call = await _answer(self._stub.BatchForecast, message, metadata, timeout_s)
         provenance = provenance_of(await call.trailing_metadata())
         return [_wire.from_result(result, provenance) for result in reply.results]
 
@@ -96,6 +90,25 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def _answer(method: Any, message: Any, metadata: Metadata, timeout_s: float) -> tuple[Any, Any]:  # noqa: ANN401
+    """The answer of a method of a stub, and its call. Raises ForecastError."""
+    ends = time.monotonic() + timeout_s
+    call = method(message, metadata=metadata, timeout=timeout_s)
+    try:
+        return await call, call
+    except grpc.RpcError as error:
+        failed = error
+    # UsageError: it was the channel that was closed, by its owner.
+    with suppress(aio.UsageError):
+        try:
+            if is_cut_off(failed):
+                call = method(message, metadata=metadata, timeout=ends - time.monotonic())
+                return await call, call
+        except grpc.RpcError as error:
+            failed = error
+    raise error_of(failed) from failed
 
 
 async def _messages(

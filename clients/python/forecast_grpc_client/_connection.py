@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
-from importlib.resources import files
+from pkgutil import get_data
 from typing import Any, Self
 
 import grpc
@@ -60,8 +60,11 @@ class Connection:
 
 
 def _defaults() -> dict[str, Any]:
+    # Not importlib.resources: importing that takes a tenth of the client's own time.
+    policy = get_data("forecast_grpc_client", "service_config.json")
+    assert policy is not None  # noqa: S101 - it is a file of this package
     return {
-        "grpc.service_config": (files("forecast_grpc_client") / "service_config.json").read_text("utf-8"),
+        "grpc.service_config": policy.decode(),
         "grpc.max_receive_message_length": MAX_MESSAGE_BYTES,
         "grpc.per_rpc_retry_buffer_size": MAX_MESSAGE_BYTES,
     }

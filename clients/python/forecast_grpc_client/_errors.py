@@ -52,6 +52,14 @@ def provenance_of(trailing: Iterable[Any] | None) -> Provenance:
     return Provenance(request_id=request_id, replica=replica, cache=cache)
 
 
+def is_cut_off(failed: Any) -> bool:  # noqa: ANN401 - as in `error_of`
+    """Whether a call was ended that its caller did not end: its replica died while the answer came.
+
+    gRPC tries again only what has not begun to be answered, so this is to be asked once more by hand.
+    """
+    return failed.code() is grpc.StatusCode.CANCELLED
+
+
 def error_of(failed: Any) -> ForecastError:  # noqa: ANN401 - an error of grpc or grpc.aio, which is the call too
     """What a failed call says."""
     trailing = failed.trailing_metadata() or ()

@@ -1,6 +1,8 @@
 """The blocking client."""
 
+import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from threading import Semaphore
 from types import TracebackType
 from typing import Any, Self
@@ -8,8 +10,8 @@ from typing import Any, Self
 import grpc
 
 from forecast_grpc_client import _wire
-from forecast_grpc_client._connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Connection
-from forecast_grpc_client._errors import ForecastError, error_of, provenance_of
+from forecast_grpc_client._connection import DEFAULT_ADDRESS, DEFAULT_TIMEOUT_S, Connection, Metadata
+from forecast_grpc_client._errors import ForecastError, error_of, is_cut_off, provenance_of
 from forecast_grpc_client._pending import MAX_PENDING, Pending
 from forecast_grpc_client._values import Forecast, Request
 from forecast_grpc_client.v1 import forecast_pb2 as pb
@@ -40,10 +42,7 @@ class Client:
         Raises ForecastError; TypeError or ValueError where a field of the request is not of its type.
         """
         message, metadata = _wire.to_message(request), self._connection.call(request.customer_id, request_id)
-        try:
-            reply, call = self._stub.Forecast.with_call(message, metadata=metadata, timeout=timeout_s)
-        except grpc.RpcError as error:
-            raise error_of(error) from error
+        reply, call = _answer(self._stub.Forecast, message, metadata, timeout_s)
         return _wire.from_message(reply, provenance_of(call.trailing_metadata()))
 
     def batch(
@@ -60,10 +59,7 @@ class Client:
         asked = list(requests)
         metadata = self._connection.call(_wire.only_customer(asked), request_id)
         message = _wire.to_batch(asked, timeout_s)
-        try:
-            reply, call = self._stub.BatchForecast.with_call(message, metadata=metadata, timeout=timeout_s)
-        except grpc.RpcError as error:
-            raise error_of(error) from error
+        reply, call = _answer(self._stub.BatchForecast, message, metadata, timeout_s)
         provenance = provenance_of(call.trailing_metadata())
         return [_wire.from_result(result, provenance) for result in reply.results]
 
@@ -99,6 +95,23 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _answer(method: Any, message: Any, metadata: Metadata, timeout_s: float) -> tuple[Any, Any]:  # noqa: ANN401
+    """The answer of a method of a stub, and its call. Raises ForecastError."""
+    ends = time.monotonic() + timeout_s
+    try:
+        return method.with_call(message, metadata=metadata, timeout=timeout_s)  # type: ignore[no-any-return]
+    except grpc.RpcError as error:
+        failed = error
+    # ValueError: it was the channel that was closed, by its owner.
+    with suppress(ValueError):
+        try:
+            if is_cut_off(failed):
+                return method.with_call(message, metadata=metadata, timeout=ends - time.monotonic())  # type: ignore[no-any-return]
+        except grpc.RpcError as error:
+            failed = error
+    raise error_of(failed) from failed
 
 
 def _messages(pending: Pending[Semaphore], requests: Iterable[Request]) -> Iterator[pb.StreamForecastRequest]:

@@ -64,10 +64,29 @@ export class Channel {
   }
 
   /** One request, one answer: `channel.unary(ForecastService.method.forecast, {…})`. Throws ForecastError. */
-  unary<I extends DescMessage, O extends DescMessage>(
+  async unary<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,
     request: MessageInitShape<I>,
     options: CallOptions = {},
+  ): Promise<Answer<MessageShape<O>>> {
+    const started = Date.now();
+    try {
+      return await this.#ask(method, request, options);
+    } catch (error) {
+      // An answer was cut off that had begun to come, as by a replica that dies: gRPC itself tries again only what has
+      // not begun to be answered.
+      const cutOff = error instanceof ForecastError && error.code === grpc.status.CANCELLED;
+      if (!cutOff || method.name === "ActivateModelVersion") throw error;
+      const { timeoutMs } = options;
+      const left = timeoutMs === undefined ? {} : { timeoutMs: timeoutMs - (Date.now() - started) };
+      return this.#ask(method, request, { ...options, ...left });
+    }
+  }
+
+  #ask<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    options: CallOptions,
   ): Promise<Answer<MessageShape<O>>> {
     return new Promise((resolve, reject) => {
       let message: MessageShape<O>;
