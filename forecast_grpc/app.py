@@ -101,7 +101,7 @@ def compose(settings: Settings, replica: str, get_model: GetModel) -> Parts:
     fleet = RayFleet()
     loader = ModelLoader(
         store=store,
-        decode=decode,
+        decode=partial(decode, to_serve=True),
         cache=cache,
         telemetry=telemetry,
         limits=_load_limits(settings),

@@ -139,8 +139,8 @@ class ModelMetadata:
     time_zone: str = "UTC"
     """The IANA name of the time zone in which steps of days and longer keep the clock's time."""
 
-    sha256: str = ""
-    """Digest of the tensor bytes, 64 lower-case hexadecimal digits. Empty until the artefact is encoded."""
+    digest: bytes = b""
+    """The SHA-256 digest of the tensor bytes. Empty until the artefact is encoded."""
 
     trained_time: datetime | None = None
     """When the model was fitted, in UTC."""
@@ -156,6 +156,11 @@ class ModelMetadata:
 
     covariates: tuple[str, ...] = ()
     """The names of the covariates that the model was fitted with, in the order of its rows for them."""
+
+    @property
+    def sha256(self) -> str:
+        """The digest as 64 lower-case hexadecimal digits, which take twice the room; empty where there is none."""
+        return self.digest.hex()
 
 
 class Forecaster(Protocol):

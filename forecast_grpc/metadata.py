@@ -49,6 +49,9 @@ def _same(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+_NOT_KEPT = _Accuracy((), array("d"))
+
+
 def to_text(metadata: ModelMetadata) -> dict[str, str]:
     """The texts, without the digests, which the container makes; what is not known is left out.
 
@@ -81,8 +84,11 @@ def _accuracy_text(accuracy: Mapping[str, float]) -> str:
     return " ".join(names) + _BETWEEN + " ".join(repr(float(accuracy[name])) for name in names)
 
 
-def from_text(text: Mapping[str, str]) -> ModelMetadata:
-    """What the texts say. Raises KeyError, ValueError or OverflowError where one is missing or impossible."""
+def from_text(text: Mapping[str, str], *, to_serve: bool = False) -> ModelMetadata:
+    """What the texts say; `to_serve` without what no request asks for: how the model was fitted, and how well.
+
+    Raises KeyError, ValueError or OverflowError where one that is read is missing or impossible.
+    """
     get, family = text.get, intern(text["family"])
     frequency, time_zone = _step(get("frequency"), get("time_zone", "UTC"))
     trained_time, covariates = get("trained_time"), get("covariates")
@@ -96,11 +102,12 @@ def from_text(text: Mapping[str, str]) -> ModelMetadata:
         season_length=_count(get("season_length", "1")),
         frequency=frequency,
         time_zone=time_zone,
-        sha256=text["sha256"],
+        digest=bytes.fromhex(text["sha256"]),
         trained_time=None if trained_time is None else _utc(trained_time),
         state_time=get("state_time"),
-        fit_digest=get("fit_digest", ""),
-        accuracy=_accuracy(text),
+        # A tenth of what a small model takes, and of the time to read it.
+        fit_digest="" if to_serve else get("fit_digest", ""),
+        accuracy=_NOT_KEPT if to_serve else _accuracy(text),
         covariates=() if covariates is None else tuple(covariates.split("\n")),
     )
 
@@ -145,7 +152,9 @@ def _rfc3339(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+@lru_cache(maxsize=1_024)
 def _utc(text: str) -> datetime:
+    """One object for all equal ones: of models that are fitted together a hundred and more a second."""
     time = datetime.fromisoformat(text)
     if time.tzinfo is UTC:
         return time

@@ -76,7 +76,7 @@ def rewritten(data: bytes, changes: Mapping[str, str | None]) -> bytes:
 def test_a_model_comes_back_as_it_was(model: Forecaster) -> None:
     """Forecasts, quantiles, tail and every field of the metadata survive the bytes, to the last bit."""
     served = decode(encode(model, metadata(model)), "c")
-    assert replace(served.metadata, sha256="") == metadata(model)
+    assert replace(served.metadata, digest=b"") == metadata(model)
     assert type(served.forecaster) is type(model)
     assert served.forecaster.tail.tolist() == model.tail.tolist()
     window = series(100)
@@ -90,7 +90,7 @@ def test_what_is_not_known_stays_unknown() -> None:
     """Optional metadata may be absent, and is not invented."""
     model = MODELS["trend"]
     bare = ModelMetadata(family="trend", model_version=1, horizon=7, min_length=1)
-    assert replace(decode(encode(model, bare), "c").metadata, sha256="") == bare
+    assert replace(decode(encode(model, bare), "c").metadata, digest=b"") == bare
 
 
 @models
@@ -168,6 +168,16 @@ def test_the_version_is_replaced_and_nothing_else() -> None:
     before, after = decode(TREND, "c").metadata, decode(data, "c").metadata
     assert after == replace(before, model_version=12)
     assert republish(data, "c", 3) == TREND
+
+
+@models
+def test_a_model_to_serve_leaves_out_what_no_request_asks_for(model: Forecaster) -> None:
+    """A replica holds a hundred thousand of them; all else is as in the model that is described."""
+    described = replace(metadata(model), accuracy={"mae": 1.0}, fit_digest="ab" * 32)
+    data = encode(model, described)
+    whole, served = decode(data, "c"), decode(data, "c", to_serve=True)
+    assert served.metadata.accuracy == {}
+    assert served.metadata == replace(whole.metadata, accuracy={}, fit_digest="")
 
 
 def test_decoded_arrays_cannot_be_written_to() -> None:

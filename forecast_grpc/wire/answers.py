@@ -33,13 +33,13 @@ def answer_to_proto(answer: Answer) -> ForecastResponse:
 
 def model_to_proto(metadata: ModelMetadata) -> ModelRef:
     """Which model it was."""
-    return _model_ref(metadata.model_version, metadata.family, metadata.sha256, metadata.trained_time)
+    return _model_ref(metadata.model_version, metadata.family, metadata.digest, metadata.trained_time)
 
 
 @lru_cache(maxsize=MAX_MODEL_REFS)
-def _model_ref(version: int, family: str, sha256: str, trained_time: datetime | None) -> ModelRef:
+def _model_ref(version: int, family: str, digest: bytes, trained_time: datetime | None) -> ModelRef:
     """The message that names a model: the same in each of its answers, and to be copied, never changed."""
-    reference = ModelRef(version=version, family=family, sha256=sha256)
+    reference = ModelRef(version=version, family=family, sha256=digest.hex())
     if trained_time is not None:
         reference.trained_time.FromDatetime(trained_time)
     return reference

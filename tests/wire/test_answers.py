@@ -27,7 +27,7 @@ def answer(forecast: list[float], *, levels: tuple[float, ...] = (), **changes: 
         "model_version": 2**63 - 1,
         "horizon": 7,
         "min_length": 1,
-        "sha256": SHA,
+        "digest": bytes.fromhex(SHA),
     }
     times = {name: changes.pop(name) for name in ("start_time",) if name in changes}
     return Answer(

@@ -23,7 +23,7 @@ def source(customer: str, version: int, trained: datetime | None) -> Source:
         model_version=version,
         horizon=7,
         min_length=1,
-        sha256="ab" * 32,
+        digest=bytes.fromhex("ab" * 32),
         trained_time=trained,
     )
     return Source(customer_id=customer, metadata=metadata)
