@@ -31,6 +31,7 @@ FEW = 100
 """Customers of the traffic that the other is held against."""
 
 _FEW_SHARE = 0.25  # Of the time of a round.
+_SETTLING_S = 90.0  # In which a replica that answers comes to its size, whoever asks: by some megabytes.
 _HITS = ("hot", "warm")
 
 
@@ -78,7 +79,7 @@ def measure(fleet: Fleet, customers: int, rate: float, minutes: float, rounds: i
     """The traffic in rounds, and the memory before and after."""
     everyone, few = [], []
     seconds = minutes * 60.0 / rounds
-    traffic(fleet, FEW, rate, 20.0)
+    traffic(fleet, FEW, rate, _SETTLING_S)
     before, models = _in_memory(fleet)
     with progress() as bar:
         task = bar.add_task("traffic", total=rounds)

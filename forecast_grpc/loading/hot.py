@@ -29,7 +29,7 @@ TELL_INTERVAL_S = 1.0
 """Seconds by which Ray's count of the requests for hot models may be late: telling it of each one costs a request
 more than looking its model up."""
 
-PUSH_INTERVAL_S = 2.0
+PUSH_INTERVAL_S = 5.0
 """How often Ray's controller and metrics are told which models are hot, in seconds."""
 
 _BURST_S = 1.0  # Exchanges of so many seconds may come at once.
