@@ -3,7 +3,6 @@
 import time
 from asyncio import Semaphore
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -100,14 +99,14 @@ async def _answer(method: Any, message: Any, metadata: Metadata, timeout_s: floa
         return await call, call
     except grpc.RpcError as error:
         failed = error
-    # UsageError: it was the channel that was closed, by its owner.
-    with suppress(aio.UsageError):
+    if is_cut_off(failed):
         try:
-            if is_cut_off(failed):
-                call = method(message, metadata=metadata, timeout=ends - time.monotonic())
-                return await call, call
+            call = method(message, metadata=metadata, timeout=ends - time.monotonic())
+            return await call, call
         except grpc.RpcError as error:
             failed = error
+        except aio.UsageError:
+            pass  # It was the channel that was closed, by its owner.
     raise error_of(failed) from failed
 
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from threading import Semaphore
 from types import TracebackType
 from typing import Any, Self
@@ -104,13 +103,13 @@ def _answer(method: Any, message: Any, metadata: Metadata, timeout_s: float) -> 
         return method.with_call(message, metadata=metadata, timeout=timeout_s)  # type: ignore[no-any-return]
     except grpc.RpcError as error:
         failed = error
-    # ValueError: it was the channel that was closed, by its owner.
-    with suppress(ValueError):
+    if is_cut_off(failed):
         try:
-            if is_cut_off(failed):
-                return method.with_call(message, metadata=metadata, timeout=ends - time.monotonic())  # type: ignore[no-any-return]
+            return method.with_call(message, metadata=metadata, timeout=ends - time.monotonic())  # type: ignore[no-any-return]
         except grpc.RpcError as error:
             failed = error
+        except ValueError:
+            pass  # It was the channel that was closed, by its owner.
     raise error_of(failed) from failed
 
 
