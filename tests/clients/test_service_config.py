@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,14 +12,17 @@ from typing import Any
 import grpc
 import pytest
 
+from benchmarks.client_load import calling
 from forecast_grpc.v1 import forecast_pb2, model_pb2
 from forecast_grpc_client import AsyncClient, Client, ForecastError, Request
 from forecast_grpc_client.v1.forecast_pb2 import ForecastResponse
+from tests.clients.toolchains import LANGUAGES, Workshop, require
 from tests.documents import ROOT
 from tests.service import eventually
 
 FILE = ROOT / "clients" / "service_config.json"
 METHOD = "/forecast.v1.ForecastService/Forecast"
+GO = next(each for each in LANGUAGES if each.name == "Go")
 
 
 def policies() -> dict[str, dict[str, Any]]:
@@ -157,6 +161,19 @@ def test_the_asyncio_client_asks_for_it_once_more_too(server: grpc.Server) -> No
     cut = CutOff((grpc.StatusCode.CANCELLED, None))
     assert asyncio.run(ask(address_of(server, cut))) == "c"
     assert len(cut.called) == 2
+
+
+def test_gos_client_asks_for_it_once_more_too(server: grpc.Server, workshop: Workshop) -> None:
+    """As Python's."""
+    require(GO)
+    folder = workshop.built(GO)
+    subprocess.run(["go", "build", "-o", "load-cut-off", "./cmd/load"], cwd=folder, check=True)
+    cut = CutOff((grpc.StatusCode.CANCELLED, None))
+    with calling(["./load-cut-off", "-address", address_of(server, cut), "-rate", "5"], folder) as calls:
+        eventually(lambda: calls.counts.get("calls"))
+        counts = calls.end()
+    assert counts["failures"] == {}
+    assert len(cut.called) == counts["calls"] + 1
 
 
 def test_a_call_whose_caller_leaves_is_not_asked_again(server: grpc.Server) -> None:
