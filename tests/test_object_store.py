@@ -166,7 +166,8 @@ def test_callers_that_give_up_leave_a_load_that_ends(bucketed: Bucketed) -> None
     # some come only when the load has ended, and are answered.
     assert codes["DEADLINE_EXCEEDED"] >= 100
     assert set(codes) <= {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "OK"}
-    eventually(lambda: bucketed.ask("grpc", customer).metadata["forecast-cache"] in {"warm", "hot"})
+    # The replica may refuse for a moment yet, with no word of its cache, while it works off the thousand.
+    eventually(lambda: bucketed.ask("grpc", customer).metadata.get("forecast-cache") in {"warm", "hot"})
     assert gets(bucketed, customer) == 1
     names = ("requests_in_flight", "loads_in_flight")
     # A scrape may come before the replica has told of them.
