@@ -17,27 +17,28 @@ from forecast_grpc.container import (
     join,
     split,
 )
-from forecast_grpc.domain import Forecaster, ModelMetadata, ServedModel, is_covariate_name
+from forecast_grpc.domain import Forecaster, ModelMetadata, ServedModel, StoredArray, is_covariate_name
 from forecast_grpc.errors import ForecastError, ModelCorrupt, ModelFormatUnsupported
 from forecast_grpc.late import forecaster_of
+from forecast_grpc.layout import packed, views
 from forecast_grpc.metadata import from_text, to_text
 from forecast_grpc.models import FAMILIES
 from forecast_grpc.models.graphs import UnsupportedGraph
 from forecast_grpc.models.pickled import NAME as PICKLE
 from forecast_grpc.models.pickled import Pickled, is_pickle
-from forecast_grpc.packing import NAME as VECTORS
-from forecast_grpc.packing import pack
+from forecast_grpc.quick import maker
 from forecast_grpc.trust import Trust, pickle_forbidden
 
 if TYPE_CHECKING:
     # A replica that needs no signatures is not to load the library for them.
     from forecast_grpc.signing import SigningKey
 
+_served = maker(ServedModel)
 _NOTHING_SPECIAL = Trust()
 # What a model to serve takes beside its arrays: 500 to 780 bytes by family, measured.
 _OBJECTS = 600
 _PER_ARRAY = 110
-_VECTORS = 300  # What lies in one tensor is several arrays.
+_VECTORS = 180  # What lies in one tensor is several arrays, not all of which are kept.
 
 
 class Misplaced(Exception):
@@ -60,8 +61,8 @@ def encode(forecaster: Forecaster, metadata: ModelMetadata) -> bytes:
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ValueError(f"the parameter {name} is not finite")
-    layout, tensors = pack(arrays)
-    return join(to_text(described) | layout, tensors)
+    text, tensors = packed(arrays)
+    return join(to_text(described) | text, tensors)
 
 
 def encode_pickle(pickled: bytes, model_version: int) -> bytes:
@@ -81,7 +82,7 @@ def sign(data: bytes, customer_id: str, key: "SigningKey") -> bytes:
     A signature that it had before gives way.
     """
     parts = _take_apart(data, customer_id)
-    return join({**parts.metadata, CUSTOMER_ID: customer_id}, parts.arrays, key.sign)
+    return join({**parts.metadata, CUSTOMER_ID: customer_id}, _tensors(parts), key.sign)
 
 
 def republish(data: bytes, customer_id: str, model_version: int, key: "SigningKey | None" = None) -> bytes:
@@ -93,10 +94,10 @@ def republish(data: bytes, customer_id: str, model_version: int, key: "SigningKe
     parts = _take_apart(data, customer_id)
     text = {**parts.metadata, "model_version": str(model_version)}
     if key is not None:
-        return join({**text, CUSTOMER_ID: customer_id}, parts.arrays, key.sign)
+        return join({**text, CUSTOMER_ID: customer_id}, _tensors(parts), key.sign)
     owner, signed_version = text.pop(CUSTOMER_ID, None), parts.metadata["model_version"]
     if SIGNATURE not in text:
-        return join(text, parts.arrays)
+        return join(text, _tensors(parts))
     if (owner, signed_version) != (customer_id, str(model_version)):
         what = f"The artefact is signed as version {signed_version} of {owner}"
         place = f"version {model_version} of {customer_id}"
@@ -144,14 +145,19 @@ def decode(
         if trust.allow_pickles and is_pickle(data) and version is None:
             return _bare_pickle(data, customer_id, trust)
         raise _error(exc, data, customer_id) from exc
-    nbytes = _resident_bytes(parts.nbytes, len(parts.arrays), VECTORS in parts.arrays)
-    return ServedModel(metadata=metadata, forecaster=forecaster, nbytes=nbytes)
+    layout = parts.layout
+    nbytes = _resident_bytes(layout.nbytes, len(layout.tensors), len(layout.arrays) > len(layout.tensors))
+    return _served(metadata=metadata, forecaster=forecaster, nbytes=nbytes)
 
 
 @lru_cache(maxsize=1_024)
-def _resident_bytes(tensor_bytes: int, arrays: int, vectors: bool) -> int:
+def _resident_bytes(tensor_bytes: int, tensors: int, vectors: bool) -> int:
     """What a decoded model takes; one object for all equal ones."""
-    return _OBJECTS + tensor_bytes + _PER_ARRAY * arrays + _VECTORS * vectors
+    return _OBJECTS + tensor_bytes + _PER_ARRAY * tensors + _VECTORS * vectors
+
+
+def _tensors(parts: Parts) -> dict[str, StoredArray]:
+    return views(parts.layout.tensors, parts.payload)
 
 
 def _metadata(parts: Parts, version: int | None, *, to_serve: bool = False) -> ModelMetadata:
@@ -167,9 +173,10 @@ def _metadata(parts: Parts, version: int | None, *, to_serve: bool = False) -> M
 
 def _forecaster(parts: Parts, metadata: ModelMetadata, customer_id: str, trust: Trust) -> Forecaster:
     if metadata.family == PICKLE:
-        trust.check_pickle(parts.arrays[PICKLE].tobytes(), customer_id, signed=True)
-        return Pickled.from_arrays(parts.arrays)
-    forecaster = forecaster_of(metadata.family, parts.metadata, parts.arrays)
+        tensors = _tensors(parts)
+        trust.check_pickle(tensors[PICKLE].tobytes(), customer_id, signed=True)
+        return Pickled.from_arrays(tensors)
+    forecaster = forecaster_of(metadata.family, parts)
     needed = forecaster.min_length
     if metadata.min_length < needed:
         raise ValueError(f"this model needs {needed} values, not {metadata.min_length}")

@@ -5,12 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-
-from forecast_grpc.quick import quick
 
 FloatArray = NDArray[np.float64]
 """Float64 values. Each use says its shape."""
@@ -113,7 +111,6 @@ class ForecastResult:
     """The time of the first step, in UTC; None where it is not known."""
 
 
-@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelMetadata:
     """What an artefact says of its model beside the arrays."""
@@ -219,12 +216,11 @@ class Forecaster(Protocol):
         ...
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> "Forecaster":
         """The model with these parameters. Raises ValueError where one is missing or has a wrong shape."""
         ...
 
 
-@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
     """A decoded artefact, ready to answer."""

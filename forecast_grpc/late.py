@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecast_grpc.domain import FloatArray, Forecaster, StoredArray
+from forecast_grpc.container import Parts
+from forecast_grpc.domain import FloatArray, Forecaster
+from forecast_grpc.layout import VECTORS, Layout, Place, vectors_in, view, views
 from forecast_grpc.models import FAMILIES, Combination
 from forecast_grpc.models.combination import LateMembers, Member
-from forecast_grpc.models.residuals import ResidualQuantiles
-from forecast_grpc.packing import NAME, layout, unpack
-from forecast_grpc.quick import quick
+from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 
 _MOST_FORMS = 1_024
 _ROUNDING = 1e-9
@@ -46,16 +46,18 @@ _RANGES: Mapping[str, tuple[tuple[float, float] | None, ...]] = {
 is not here each number is the form's."""
 
 
-@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Form:
     """What combinations of one form have in common."""
 
-    vectors: str
-    """The text that tells where the vectors lie."""
+    layout: Layout
+    """Where their arrays lie."""
 
-    names: tuple[str, ...]
-    """The names of the tensors."""
+    vectors: Place
+    """Where the tensor of vectors lies."""
+
+    residuals: Place
+    """Where the quantiles of errors lie."""
 
     low: FloatArray
     """The least that each number of the joined vectors may be."""
@@ -75,13 +77,13 @@ class _Form:
     max_horizon: int | None
     """As `Combination.max_horizon`."""
 
-    def made(self, arrays: tuple[StoredArray, ...]) -> tuple[Member, ...]:
-        """The members from their tensors."""
-        tensors = dict(zip(self.names, arrays, strict=True))
-        return tuple(Combination.from_arrays(unpack({NAME: self.vectors}, tensors)).members)
+    def made(self, payload: bytes) -> tuple[Member, ...]:
+        """The members from the tensor bytes."""
+        return tuple(Combination.from_arrays(views(self.layout.arrays, payload)).members)
 
-    def weights(self, numbers: FloatArray) -> FloatArray | None:
+    def weights(self, payload: bytes) -> FloatArray | None:
         """The members' weights; None where a number is not where it may be."""
+        numbers = view(self.vectors, payload)
         if np.count_nonzero((numbers >= self.low) & (numbers <= self.high)) < numbers.size:
             return None
         if self.base is not None and not float(numbers[self.base]).is_integer():
@@ -90,40 +92,51 @@ class _Form:
         return np.array(weights) if abs(sum(weights) - 1.0) <= _ROUNDING else None
 
 
-_forms: dict[tuple[object, ...], _Form | None] = {}
+_forms: dict[str, _Form] = {}
 
 
-def forecaster_of(family: str, text: Mapping[str, str], tensors: Mapping[str, StoredArray]) -> Forecaster:
-    """The model of these tensors. Raises as `Forecaster.from_arrays` and `packing.unpack`."""
-    if family != Combination.family or NAME not in text:
-        return FAMILIES[family].from_arrays(unpack(text, tensors))
-    key = (text[NAME], *[(name, array.dtype.char, array.shape) for name, array in tensors.items()])
-    form = _forms.get(key)
-    if form is None:
-        return _first(key, text, tensors)
-    weights = form.weights(tensors[NAME])
-    if weights is None:
-        # It may be one of another form after all; if it is none, this tells why.
-        return Combination.from_arrays(unpack(text, tensors))
-    members = LateMembers(form, tuple(tensors.values()))
-    residuals = ResidualQuantiles.from_arrays(tensors)
-    return Combination(members=members, weights=weights, residuals=residuals)
-
-
-def _first(
-    key: tuple[object, ...], text: Mapping[str, str], tensors: Mapping[str, StoredArray]
-) -> Combination:
-    """The first combination of a form, all of it; the form is remembered."""
-    model = Combination.from_arrays(unpack(text, tensors))
-    if model.covariate_tail is None and len(_forms) < _MOST_FORMS:
-        _forms[key] = _form_of(model, text[NAME], tensors)
+def forecaster_of(family: str, parts: Parts) -> Forecaster:
+    """The model of these tensors. Raises as `Forecaster.from_arrays`."""
+    layout, payload = parts.layout, parts.payload
+    form = _forms.get(layout.key) if family == Combination.family else None
+    if form is not None:
+        weights = form.weights(payload)
+        # Else it may be one of another form after all; if it is none, making it tells why.
+        if weights is not None:
+            residuals = ResidualQuantiles.from_arrays({NAME: view(form.residuals, payload)})
+            return Combination(members=LateMembers(form, payload), weights=weights, residuals=residuals)
+    model = FAMILIES[family].from_arrays(views(layout.arrays, payload))
+    if isinstance(model, Combination) and form is None:
+        _remember(model, parts)
     return model
 
 
-def _form_of(model: Combination, text: str, tensors: Mapping[str, StoredArray]) -> _Form:
-    low, high = tensors[NAME].copy(), tensors[NAME].copy()
+def _remember(model: Combination, parts: Parts) -> None:
+    """The form of the first combination of it, which is made whole; none where its members take covariates."""
+    layout = parts.layout
+    vectors, residuals = layout.place(VECTORS), layout.place(NAME)
+    if model.covariate_tail is not None or len(_forms) >= _MOST_FORMS or not vectors or not residuals:
+        return
+    numbers, text = view(vectors, parts.payload), parts.metadata[VECTORS]
+    low, high, shares, base = _allowed(numbers, text)
+    _forms[layout.key] = _Form(
+        layout=layout,
+        vectors=vectors,
+        residuals=residuals,
+        low=low,
+        high=high,
+        shares=shares,
+        base=base,
+        min_length=model.min_length,
+        max_horizon=model.max_horizon,
+    )
+
+
+def _allowed(numbers: FloatArray, text: str) -> tuple[FloatArray, FloatArray, tuple[int, ...], int | None]:
+    """The least and the most of each number of the joined vectors; where the weights are, and the tail's base."""
+    low, high = numbers.copy(), numbers.copy()
     shares, base = [], None
-    for name, start, end in layout(text)[0]:
+    for name, start, end in vectors_in(text)[0]:
         own = name.rpartition(".")[2]
         ranges = _RANGES.get(own if own == _SHARE else name, (_SAME,))
         for place in range(start, end):
@@ -134,13 +147,4 @@ def _form_of(model: Combination, text: str, tensors: Mapping[str, StoredArray]) 
             shares.append(start)
         if name == "tail_unit":
             base = start
-    return _Form(
-        vectors=text,
-        names=tuple(tensors),
-        low=low,
-        high=high,
-        shares=tuple(shares),
-        base=base,
-        min_length=model.min_length,
-        max_horizon=model.max_horizon,
-    )
+    return low, high, tuple(shares), base

@@ -9,12 +9,14 @@ from sys import intern
 from forecast_grpc.container import FORMAT_VERSION
 from forecast_grpc.domain import ModelMetadata
 from forecast_grpc.models.pickled import NAME as PICKLE
+from forecast_grpc.quick import maker
 from forecast_grpc.timeline import time_after
 
 _ACCURACY = "accuracy"
 _EACH = _ACCURACY + "."  # Before each name in format 1, which gave every error a text of its own.
 _KIND = len(_EACH)
 _BETWEEN = " = "
+_made = maker(ModelMetadata)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -92,7 +94,7 @@ def from_text(text: Mapping[str, str], *, to_serve: bool = False) -> ModelMetada
     get, family = text.get, intern(text["family"])
     frequency, time_zone = _step(get("frequency"), get("time_zone", "UTC"))
     trained_time, covariates = get("trained_time"), get("covariates")
-    return ModelMetadata(
+    return _made(
         # Interned: what is the same for thousands of models is in memory once.
         family=family,
         model_version=_count(text["model_version"]),

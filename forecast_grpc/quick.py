@@ -1,53 +1,53 @@
-"""Frozen dataclasses that are made in a third of the time: decoding a model makes a dozen of them.
+"""Frozen dataclasses made in half of the time or less: decoding a model makes seven of them.
 
 The `__init__` of a frozen dataclass stores each field by a call of `object.__setattr__`, which takes five times as
-long as a plain assignment. The one made here turns the new object into one of an open twin class, assigns, and
-turns it back: two calls, however many fields. Once it is made, the object is as frozen as before.
+long as a plain assignment, and is itself called through the type, which puts its arguments into a dictionary. The
+function made here makes an object of an open twin class, assigns, and turns it into one of the class. From then on
+it is as frozen as any.
 """
 
+from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def quick(cls: type[T]) -> type[T]:
-    """Gives a frozen, slotted dataclass of the standard library, without `__post_init__`, that `__init__`.
+def maker(cls: Callable[P, T]) -> Callable[P, T]:
+    """A function that makes what this class makes: a frozen, slotted dataclass without `__post_init__`.
 
-    Its parameters stay as they are. A subclass that adds nothing to `__init__` is made in the usual way.
+    Raises TypeError for another class.
     """
     known: tuple[Field[Any], ...] = fields(cls)  # type: ignore[arg-type]  # Mypy knows dataclasses by their decorator.
     if hasattr(cls, "__post_init__") or not all(each.init for each in known):
         raise TypeError(f"{cls.__name__} has more to do when it is made")
-    slow: Any = cls.__init__
+    if getattr(cls, "__dictoffset__", 1):
+        raise TypeError(f"{cls.__name__} has no slots")
+    usual: Any = cls.__init__
     twin = type(cls.__name__, (), {"__slots__": tuple(each.name for each in known)})
-    names: dict[str, Any] = {"become": object.__setattr__, "slow": slow, "Frozen": cls, "Twin": twin}
+    names: dict[str, Any] = {"new": object.__new__, "Frozen": cls, "Twin": twin}
     names |= {f"make_{each.name}": each.default_factory for each in known}
-    names |= {f"no_{name}": value for name, value in (slow.__kwdefaults__ or {}).items()}
+    names |= {f"no_{name}": value for name, value in (usual.__kwdefaults__ or {}).items()}
     # Code of our own, of the fields' names alone, as the standard library makes it.
     exec(_source(known), names)  # noqa: S102
-    made = names["__init__"]
-    made.__defaults__, made.__kwdefaults__ = slow.__defaults__, slow.__kwdefaults__
-    made.__annotations__, made.__qualname__ = slow.__annotations__, slow.__qualname__
-    cls.__init__ = made  # type: ignore[method-assign]  # That is what it is for.
-    return cls
+    made: Any = names["make"]
+    made.__defaults__, made.__kwdefaults__ = usual.__defaults__, usual.__kwdefaults__
+    made.__name__ = made.__qualname__ = cls.__name__
+    function: Callable[P, T] = made
+    return function
 
 
 def _source(known: tuple[Field[Any], ...]) -> str:
     """The function's text. The defaults are the standard library's, put in later."""
     first = [each.name for each in known if not each.kw_only]
     later = [each.name for each in known if each.kw_only]
-    parameters = ", ".join(["self", *first, *(["*"] if later else []), *later])
-    given = ", ".join([*first, *(f"{name}={name}" for name in later)])
-    stored = [f"    self.{each.name} = {_value(each)}" for each in known]
     lines = [
-        f"def __init__({parameters}):",
-        "    if self.__class__ is not Frozen:",
-        f"        slow(self, {given})",
-        "        return",
-        '    become(self, "__class__", Twin)',
-        *stored,
+        f"def make({', '.join([*first, *(['*'] if later else []), *later])}):",
+        "    self = new(Twin)",
+        *(f"    self.{each.name} = {_value(each)}" for each in known),
         "    self.__class__ = Frozen",
+        "    return self",
     ]
     return "\n".join(lines)
 

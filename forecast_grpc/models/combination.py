@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from forecast_grpc.models.tails import UNIT as TAIL_UNIT
 from forecast_grpc.models.tails import Tail, last_of, tail_arrays, tail_of, values_of
 from forecast_grpc.models.theta import Theta
 from forecast_grpc.models.trend import Trend
-from forecast_grpc.quick import quick
+from forecast_grpc.quick import maker
 
 Member = Trend | SeasonalNaive | Theta | Ets | Linear | SeasonalAr
 """What can be combined."""
@@ -47,7 +47,7 @@ class Form(Protocol):
         """As `Combination.max_horizon`."""
         ...
 
-    def made(self, arrays: tuple[StoredArray, ...]) -> tuple[Member, ...]:
+    def made(self, payload: bytes) -> tuple[Member, ...]:
         """The members. Raises ValueError where they cannot be."""
         ...
 
@@ -55,20 +55,20 @@ class Form(Protocol):
 class LateMembers(Sequence[Member]):
     """Members that are made when they are first asked for, and kept. None of them was fitted with covariates."""
 
-    __slots__ = ("_arrays", "_members", "form")
+    __slots__ = ("_members", "_payload", "form")
 
-    def __init__(self, form: Form, arrays: tuple[StoredArray, ...]) -> None:
-        """`arrays` as the form takes them."""
+    def __init__(self, form: Form, payload: bytes) -> None:
+        """`payload` holds the tensors as the form has them."""
         self.form = form
-        self._arrays: tuple[StoredArray, ...] = arrays
+        self._payload: bytes = payload
         self._members: tuple[Member, ...] = ()
 
     def _made(self) -> tuple[Member, ...]:
-        arrays = self._arrays
-        if arrays:
+        payload = self._payload
+        if payload:
             # Two threads may both make them: they are the same.
-            self._members = self.form.made(arrays)
-            self._arrays = ()
+            self._members = self.form.made(payload)
+            self._payload = b""
         return self._members
 
     def __getitem__(self, place: Any) -> Any:  # noqa: ANN401 - a number or a slice, a member or some
@@ -81,7 +81,6 @@ class LateMembers(Sequence[Member]):
         return iter(self._made())
 
 
-@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Combination:
     """`sum(weights[i] * members[i].forecast)`.
@@ -186,7 +185,7 @@ class Combination:
         return arrays
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> "Combination":
         """As `Forecaster.from_arrays`."""
         end, residuals = tail_of(arrays), ResidualQuantiles.from_arrays(arrays)
         members, weights = [], []
@@ -198,7 +197,10 @@ class Combination:
         # A member without parameters of its own would not be missed otherwise.
         if abs(sum(weights) - 1.0) > _ROUNDING:
             raise ValueError(f"each {_SHARE} is a part of 1, but they add up to {sum(weights)}")
-        return cls(members=tuple(members), weights=np.array(weights), residuals=residuals)
+        return _made(members=tuple(members), weights=np.array(weights), residuals=residuals)
+
+
+_made = maker(Combination)
 
 
 @lru_cache(maxsize=256)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,10 +15,9 @@ from forecast_grpc.models.parameters import scalars, vector
 from forecast_grpc.models.recursion import LARGEST_FACTOR, MEMORY, SEASONS, SMALLEST_FACTOR
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
-from forecast_grpc.quick import quick
+from forecast_grpc.quick import maker
 
 
-@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ets:
     """ETS(A,A_d,A) in error correction form, with its parts left out where their parameters are 0.
@@ -240,12 +239,12 @@ class Ets:
         return arrays | {name: np.ones(1) for name, on in switches.items() if on}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> "Ets":
         """As `Forecaster.from_arrays`."""
         return cls.shared(arrays, tail_of(arrays), ResidualQuantiles.from_arrays(arrays))
 
     @classmethod
-    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> Self:
+    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> "Ets":
         """As `from_arrays`, with the end of the series and the quantiles of errors from elsewhere."""
         alpha, beta, gamma, phi = scalars(arrays, "smoothing", 4)
         level, trend = scalars(arrays, "state", 2)
@@ -255,7 +254,7 @@ class Ets:
         multiplicative = _is_on(arrays, "multiplicative")
         if multiplicative and not pattern.min() >= SMALLEST_FACTOR:
             raise ValueError(f"the parameter pattern holds the factor {pattern.min()}")
-        return cls(
+        return _made(
             alpha=alpha,
             beta=beta,
             gamma=gamma,
@@ -272,3 +271,6 @@ class Ets:
 
 def _is_on(arrays: Mapping[str, StoredArray], name: str) -> bool:
     return name in arrays and scalars(arrays, name, 1) == [1.0]
+
+
+_made = maker(Ets)

@@ -2,7 +2,8 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,11 @@ from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.lags import Lags, known_lags, places
 from forecast_grpc.models.many import products
 from forecast_grpc.models.parameters import scalars, stored, vector
-from forecast_grpc.quick import quick
+from forecast_grpc.quick import maker
 
 _CODES, _UNIT, _LAGS = "weights", "weights_unit", "lags"
 
 
-@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Factored:
     """What H steps take from a window x of L values, by small integers.
@@ -74,16 +74,33 @@ class Factored:
         return weights is not None and weights.dtype == np.int8
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, StoredArray], window: int) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, StoredArray], window: int) -> "Factored":
         """The regression over a window. Raises ValueError where an array is missing or does not fit the others."""
-        lags = known_lags(window, *scalars(arrays, _LAGS, 2))
         codes, unit, directions = stored(arrays, _CODES, 1), vector(arrays, _UNIT), None
-        rank = unit.size - lags.count - 1
-        if rank < 0 or codes.size <= rank * window or (codes.size - rank * window) % unit.size:
-            raise ValueError(f"{codes.size} {_CODES} and {unit.size} units do not fit the {_LAGS} {lags}")
-        if rank:
-            directions, codes = codes[: rank * window].reshape(rank, window), codes[rank * window :]
-        return cls(lags=lags, codes=codes.reshape(-1, unit.size), unit=unit, directions=directions)
+        columns = unit.size
+        lags, taken = _known_form(window, *scalars(arrays, _LAGS, 2), codes.size, columns)
+        if taken:
+            directions, codes = codes[:taken].reshape(-1, window), codes[taken:]
+        return _made(lags=lags, codes=codes.reshape(-1, columns), unit=unit, directions=directions)
+
+
+_made = maker(Factored)
+
+
+@lru_cache(maxsize=256)
+def _known_form(
+    window: int, season_length: float, recent: float, codes: int, columns: int
+) -> tuple[Lags, int]:
+    """The lags, and how many of the codes are of directions; remembered, as `known_lags`.
+
+    Raises ValueError where the numbers do not fit each other.
+    """
+    lags = known_lags(window, season_length, recent)
+    rank = columns - lags.count - 1
+    taken = rank * window
+    if rank < 0 or codes <= taken or (codes - taken) % columns:
+        raise ValueError(f"{codes} {_CODES} and {columns} units do not fit the {_LAGS} {lags}")
+    return lags, taken
 
 
 class _Regression(Protocol):

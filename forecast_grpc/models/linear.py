@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,9 @@ from forecast_grpc.models.many import Forecasts, products
 from forecast_grpc.models.parameters import bounded_horizon, horizon_bound, scalars, stored, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
-from forecast_grpc.quick import quick
+from forecast_grpc.quick import maker
 
 
-@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Linear:
     """`weights @ (window[-L:] - window[-1]) + intercept + window[-1]`.
@@ -139,15 +138,15 @@ class Linear:
         return arrays if self.regression is None else arrays | self.regression.arrays()
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> "Linear":
         """As `Forecaster.from_arrays`."""
         return cls.shared(arrays, tail_of(arrays), ResidualQuantiles.from_arrays(arrays))
 
     @classmethod
-    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> Self:
+    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> "Linear":
         """As `from_arrays`, with the end of the series and the quantiles of errors from elsewhere."""
         weights, intercept = _weights(arrays, end.size)
-        return cls(
+        return _made(
             weights=weights,
             intercept=intercept,
             end=end,
@@ -156,6 +155,9 @@ class Linear:
             anchored="anchored" not in arrays or scalars(arrays, "anchored", 1) != [0.0],
             regression=Regression.from_arrays(arrays, end.size),
         )
+
+
+_made = maker(Linear)
 
 
 def _weights(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.parameters import stored
+from forecast_grpc.quick import maker
 
 LEVELS = (0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.975)
 """The quantile levels that every artefact stores."""
@@ -32,6 +33,7 @@ _MEDIAN = LEVELS.index(0.5)
 _LAST = len(LEVELS) - 1
 _HEAD = 2  # Rows of a table of knots before the first level: steps and exponents.
 _MOST_KNOTS = 12
+_FLOAT16 = np.dtype(np.float16).char
 _WHOLE = 2_048  # Steps up to which float16 holds every one.
 
 
@@ -95,20 +97,24 @@ class ResidualQuantiles:
         return _read_head(self.table[:_HEAD].tobytes())
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> "ResidualQuantiles":
         """The quantiles under `NAME`. Raises ValueError where they are missing, misshapen or not rising."""
         table = stored(arrays, NAME, 2)
-        if table.dtype == np.float16:
+        if table.dtype.char == _FLOAT16:
             head = _HEAD
             _read_head(table[:_HEAD].tobytes())
         else:
             head, table = 0, table.astype(np.float32, copy=False)
         if len(table) != head + len(LEVELS):
             raise ValueError(f"{NAME} holds {len(table) - head} levels instead of {len(LEVELS)}")
-        above = table[head + 1 :]
-        if np.count_nonzero(above >= table[head:-1]) < above.size:
+        rises = table[head + 1 :] >= table[head:-1]
+        # A tenth of the time that numpy takes to look at so few.
+        if rises.tobytes().find(0) >= 0:
             raise ValueError(f"{NAME} do not rise with the level")
-        return cls(table)
+        return _made(table)
+
+
+_made = maker(ResidualQuantiles)
 
 
 @lru_cache(maxsize=256)

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,9 @@ from forecast_grpc.models.many import Forecasts
 from forecast_grpc.models.parameters import bounded_horizon, horizon_bound, scalars, stored, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
-from forecast_grpc.quick import quick
+from forecast_grpc.quick import maker
 
 
-@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SeasonalAr:
     """`weights[h] . (window[places[h]] - window[-1]) + intercept[h] + window[-1]` for each step h.
@@ -130,12 +129,14 @@ class SeasonalAr:
         return arrays | {"lags": lags, "weights": self.weights, "intercept": self.intercept}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> "SeasonalAr":
         """As `Forecaster.from_arrays`."""
         return cls.shared(arrays, tail_of(arrays), ResidualQuantiles.from_arrays(arrays))
 
     @classmethod
-    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> Self:
+    def shared(
+        cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles
+    ) -> "SeasonalAr":
         """As `from_arrays`, with the end of the series and the quantiles of errors from elsewhere."""
         weights: NDArray[np.float32] | Factored
         if Factored.among(arrays):
@@ -151,7 +152,7 @@ class SeasonalAr:
                 raise ValueError(
                     f"weights of the shape {weights.shape} do not fit {intercept.size} x {lags.count}"
                 )
-        return cls(
+        return _made(
             lags=lags,
             weights=weights,
             intercept=intercept,
@@ -159,3 +160,6 @@ class SeasonalAr:
             residuals=residuals,
             max_horizon=bounded_horizon(arrays),
         )
+
+
+_made = maker(SeasonalAr)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,10 +10,9 @@ from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.many import Forecasts
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
-from forecast_grpc.quick import quick
+from forecast_grpc.quick import maker
 
 
-@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SeasonalNaive:
     """Each forecast is the value one season before it, the last season over and over.
@@ -76,11 +75,19 @@ class SeasonalNaive:
         return {**tail_arrays(self.end), NAME: self.residuals.table}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> "SeasonalNaive":
         """As `Forecaster.from_arrays`."""
         return cls.shared(arrays, tail_of(arrays), ResidualQuantiles.from_arrays(arrays))
 
     @classmethod
-    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> Self:  # noqa: ARG003
+    def shared(
+        cls,
+        arrays: Mapping[str, StoredArray],  # noqa: ARG003
+        end: Tail,
+        residuals: ResidualQuantiles,
+    ) -> "SeasonalNaive":
         """As `from_arrays`, with the end of the series and the quantiles of errors from elsewhere."""
-        return cls(end=end, residuals=residuals)
+        return _made(end=end, residuals=residuals)
+
+
+_made = maker(SeasonalNaive)

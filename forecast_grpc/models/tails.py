@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models.parameters import scalars, stored
-from forecast_grpc.quick import quick
+from forecast_grpc.quick import maker
 
 NAME, UNIT = "tail", "tail_unit"
 """The names of the stored arrays."""
@@ -25,7 +25,6 @@ _LARGEST = 2.0**53  # Up to which float64 holds every integer.
 _HALVES = ((np.dtype(np.int16), 2.0**15), (np.dtype(np.int32), 2.0**31))
 
 
-@quick
 @dataclass(frozen=True, slots=True, eq=False)
 class Coded:
     """Values as `(base + code) / divisor`."""
@@ -50,6 +49,8 @@ class Coded:
         return values
 
 
+_coded = maker(Coded)
+
 Tail = FloatArray | Coded
 """The last values of a training series, shape (n,), the oldest first."""
 
@@ -64,7 +65,7 @@ def last_of(tail: Tail, count: int) -> Tail:
     if count == tail.size:
         return tail
     if isinstance(tail, Coded):
-        return Coded(tail.codes[-count:], tail.base, tail.divisor)
+        return _coded(tail.codes[-count:], tail.base, tail.divisor)
     return tail[-count:]
 
 
@@ -117,4 +118,4 @@ def tail_of(arrays: Mapping[str, StoredArray]) -> Tail:
     base, divisor = scalars(arrays, UNIT, 2)
     if not (base.is_integer() and 0.0 < divisor < np.inf):
         raise ValueError(f"the parameter {UNIT} is {base}, {divisor}")
-    return Coded(codes, base, divisor)
+    return _coded(codes, base, divisor)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import repeat
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from forecast_grpc.models.many import Forecasts
 from forecast_grpc.models.parameters import scalars, vector
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.tails import Tail, tail_arrays, tail_of, values_of
-from forecast_grpc.quick import quick
+from forecast_grpc.quick import maker
 
 SEASONS = 4
 """Seasons at the end of a window from which its own pattern is read. The trained pattern weighs as many."""
@@ -25,7 +25,6 @@ _SHORT_SEASON = 256  # Up to which the plain correlation is quicker than that by
 _SMALLEST_FACTOR = 0.01  # What a seasonal factor is raised to, so that dividing by it keeps the scale.
 
 
-@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Theta:
     """Theta lines 0 and 2 averaged, on the seasonally adjusted series.
@@ -139,12 +138,12 @@ class Theta:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> "Theta":
         """As `Forecaster.from_arrays`."""
         return cls.shared(arrays, tail_of(arrays), ResidualQuantiles.from_arrays(arrays))
 
     @classmethod
-    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> Self:
+    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> "Theta":
         """As `from_arrays`, with the end of the series and the quantiles of errors from elsewhere."""
         alpha, slope, multiplicative = scalars(arrays, "smoothing", 3)
         if not 0.0 < alpha <= 1.0:
@@ -152,7 +151,7 @@ class Theta:
         pattern = vector(arrays, "pattern")
         if end.size < pattern.size:
             raise ValueError(f"the tail holds {end.size} values, a season {pattern.size}")
-        return cls(
+        return _made(
             alpha=alpha,
             slope=slope,
             multiplicative=bool(multiplicative),
@@ -160,6 +159,9 @@ class Theta:
             end=end,
             residuals=residuals,
         )
+
+
+_made = maker(Theta)
 
 
 def _forecasts(windows: FloatArray, horizon: int, models: Sequence[Theta]) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,13 +11,12 @@ from forecast_grpc.models.many import Forecasts
 from forecast_grpc.models.parameters import scalars
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
 from forecast_grpc.models.tails import Tail
-from forecast_grpc.quick import quick
+from forecast_grpc.quick import maker
 
 MAX_DECIMALS = 15
 """The most decimals that a float64 of size one holds."""
 
 
-@quick
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trend:
     """The i-th forecast is `round(last value + slope * i, decimals)`.
@@ -87,14 +86,17 @@ class Trend:
         return {"line": line, NAME: self.residuals.table}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, StoredArray]) -> "Trend":
         """As `Forecaster.from_arrays`."""
         return cls.shared(arrays, np.empty(0), ResidualQuantiles.from_arrays(arrays))
 
     @classmethod
-    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> Self:  # noqa: ARG003
+    def shared(cls, arrays: Mapping[str, StoredArray], end: Tail, residuals: ResidualQuantiles) -> "Trend":  # noqa: ARG003
         """As `from_arrays`, with the quantiles of errors from elsewhere."""
         slope, base_level, decimals = scalars(arrays, "line", 3)
         if decimals not in range(MAX_DECIMALS + 1):
             raise ValueError(f"cannot round to {decimals} decimals")
-        return cls(slope=slope, base_level=base_level, decimals=int(decimals), residuals=residuals)
+        return _made(slope=slope, base_level=base_level, decimals=int(decimals), residuals=residuals)
+
+
+_made = maker(Trend)
