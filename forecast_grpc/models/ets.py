@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import cycle
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecast_grpc.domain import FloatArray, StoredArray
 from forecast_grpc.models import recursion
@@ -100,9 +101,9 @@ class Ets:
     ) -> FloatArray:
         """As `Forecaster.forecast`."""
         level, trend, pattern = self._state_after(window, position)
-        steps = np.arange(1, horizon + 1)
-        line = level + trend * self.damped(steps.astype(np.float64))
-        ahead = pattern[(steps - 1) % pattern.size]
+        steps, places = _steps(horizon, pattern.size)
+        line = level + trend * self.damped(steps)
+        ahead = pattern[places]
         path: FloatArray = line * ahead if self.multiplicative else line + ahead
         return path
 
@@ -147,7 +148,7 @@ class Ets:
         for _ in range(steps):
             trend *= self.phi
             level += trend
-        return level, trend, np.roll(self.pattern, -steps)
+        return level, trend, _turned(self.pattern, steps)
 
     def _anew(self, window: FloatArray, position: int | None) -> tuple[float, float, FloatArray]:
         """A state before the window's first step, from the window and the trained pattern."""
@@ -156,11 +157,11 @@ class Ets:
         if season_length == 1:
             pattern = self.pattern
         elif position is not None:
-            pattern = np.roll(self.pattern, -((position - 1) % season_length))
+            pattern = _turned(self.pattern, position - 1)
         else:
             pattern = self._fitting(window)
         lag = 0.5 * (first - 1) + 1.0
-        season = np.resize(pattern, first)
+        season = pattern[:first] if first <= season_length else np.resize(pattern, first)
         adjusted = window[:first] / season if self.multiplicative else window[:first] - season
         return float(adjusted.sum()) / first - self.trend * lag, self.trend, pattern
 
@@ -173,7 +174,7 @@ class Ets:
         fit = np.correlate(np.concatenate([self.pattern, self.pattern[:-1]]), own, "valid")
         # `shift` is where the pattern stands at the start of the last season; go back to the window's start.
         shift = int(fit.argmax()) - window.size % season_length
-        return np.roll(self.pattern, -(shift % season_length))
+        return _turned(self.pattern, shift)
 
     def _run(
         self, values: FloatArray, level: float, trend: float, pattern: FloatArray
@@ -269,8 +270,24 @@ class Ets:
         )
 
 
+_made = maker(Ets)
+
+
 def _is_on(arrays: Mapping[str, StoredArray], name: str) -> bool:
     return name in arrays and scalars(arrays, name, 1) == [1.0]
 
 
-_made = maker(Ets)
+@lru_cache(maxsize=1_024)
+def _steps(horizon: int, season_length: int) -> tuple[FloatArray, NDArray[np.intp]]:
+    """The steps ahead from 1 on, and where each lies in a pattern that begins with the first; read-only."""
+    steps, places = np.arange(1.0, horizon + 1.0), np.arange(horizon) % season_length
+    for each in (steps, places):
+        # They are shared by all models of this season.
+        each.flags.writeable = False
+    return steps, places
+
+
+def _turned(pattern: FloatArray, steps: int) -> FloatArray:
+    """The pattern so many steps later. `np.roll` takes five times as long."""
+    place = steps % pattern.size
+    return np.concatenate([pattern[place:], pattern[:place]]) if place else pattern
