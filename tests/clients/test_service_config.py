@@ -2,27 +2,34 @@
 
 import asyncio
 import json
-import subprocess
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
-from benchmarks.client_load import calling
 from forecast_grpc.v1 import forecast_pb2, model_pb2
 from forecast_grpc_client import AsyncClient, Client, ForecastError, Request
 from forecast_grpc_client.v1.forecast_pb2 import ForecastResponse
-from tests.clients.toolchains import LANGUAGES, Workshop, require
+from tests.clients.toolchains import LANGUAGES, Language, Workshop, require, shell
 from tests.documents import ROOT
 from tests.service import eventually
 
 FILE = ROOT / "clients" / "service_config.json"
 METHOD = "/forecast.v1.ForecastService/Forecast"
-GO = next(each for each in LANGUAGES if each.name == "Go")
+OTHERS = [each for each in LANGUAGES if each.name != "Python"]
+ONE_CASE = {
+    "group": "cut off",
+    "name": "asked for once more",
+    "rpc": "ForecastService/Forecast",
+    "request": {},
+    "reply": {"customer_id": "c"},
+}
 
 
 def policies() -> dict[str, dict[str, Any]]:
@@ -134,6 +141,7 @@ class CutOff(Moody):
             if self.refusals:
                 # From here on gRPC does not try again.
                 context.send_initial_metadata((("begun", "yes"),))
+            context.set_trailing_metadata((("request_id", "r"), ("forecast-replica", "r")))
             return whole(request, context)
 
         return grpc.unary_unary_rpc_method_handler(answer)
@@ -163,17 +171,23 @@ def test_the_asyncio_client_asks_for_it_once_more_too(server: grpc.Server) -> No
     assert len(cut.called) == 2
 
 
-def test_gos_client_asks_for_it_once_more_too(server: grpc.Server, workshop: Workshop) -> None:
-    """As Python's."""
-    require(GO)
-    folder = workshop.built(GO)
-    subprocess.run(["go", "build", "-o", "load-cut-off", "./cmd/load"], cwd=folder, check=True)
+@pytest.mark.parametrize("language", OTHERS, ids=lambda each: each.name)
+def test_every_other_client_asks_for_it_once_more(
+    server: grpc.Server, workshop: Workshop, language: Language, tmp_path: Path
+) -> None:
+    """As Python's. Their runners of the cases call as callers do, but for gRPC's own retries."""
+    require(language)
+    folder, cases = workshop.built(language), tmp_path / "cases.json"
+    cases.write_text(json.dumps({"definitions": {}, "cases": [ONE_CASE]}))
     cut = CutOff((grpc.StatusCode.CANCELLED, None))
-    with calling(["./load-cut-off", "-address", address_of(server, cut), "-rate", "5"], folder) as calls:
-        eventually(lambda: calls.counts.get("calls"))
-        counts = calls.end()
-    assert counts["failures"] == {}
-    assert len(cut.called) == counts["calls"] + 1
+    command = language.conformance.format(address=address_of(server, cut), service="standard")
+    command = command.replace("../cases.json", str(cases))
+    ran = shell(command, folder)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert len(cut.called) == 2
+    cut.refusals = [(grpc.StatusCode.CANCELLED, None)] * 2
+    assert re.search("cancell?ed", shell(command, folder).stdout, re.IGNORECASE)
+    assert len(cut.called) == 4
 
 
 def test_a_call_whose_caller_leaves_is_not_asked_again(server: grpc.Server) -> None:

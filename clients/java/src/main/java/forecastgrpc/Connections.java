@@ -38,6 +38,7 @@ public final class Connections {
   private static ManagedChannelBuilder<?> prepared(ManagedChannelBuilder<?> builder) {
     return builder
         .defaultServiceConfig(retries())
+        .intercept(new AskAgain())
         .maxInboundMessageSize(MAX_MESSAGE_BYTES)
         .perRpcBufferLimit(MAX_MESSAGE_BYTES)
         .retryBufferSize(4L * MAX_MESSAGE_BYTES);
