@@ -16,8 +16,11 @@ from forecast_grpc.forecasting import answer
 from forecast_grpc.loading import AccessLog, HotSet
 from forecast_grpc.models.pickled import Pickled
 from forecast_grpc.outcome import outcome_of
+from forecast_grpc.quick import maker
 from forecast_grpc.records import LoadCause
 from forecast_grpc.telemetry import Facts, Telemetry, loading_for
+
+_answer = maker(Answer)
 
 _THREADS = ThreadPoolExecutor(32, thread_name_prefix="predict")
 """For models that are somebody else's code: apart from those that fetch models from a folder."""
@@ -82,7 +85,7 @@ class Engine:
         hit = acquired.tier is not CacheTier.COLD
         self.accesses.record(customer_id, acquired.model.nbytes, hit=hit)
         result = await self.forecast_with(acquired.model, query)
-        return Answer(
+        return _answer(
             customer_id=customer_id, result=result, metadata=acquired.model.metadata, tier=acquired.tier
         )
 

@@ -17,8 +17,10 @@ from forecast_grpc.errors import ForecastError, ModelCorrupt, RequestInvalid
 from forecast_grpc.finite import all_finite
 from forecast_grpc.models.missing import fill_missing
 from forecast_grpc.models.pickled import NotUsable, Pickled
+from forecast_grpc.quick import maker
 from forecast_grpc.timeline import steps_between, time_after
 
+_result = maker(ForecastResult)
 _ORDINARY = 1e100  # Below, no arithmetic on two values overflows.
 
 
@@ -45,11 +47,11 @@ def answer(model: ServedModel, query: ForecastQuery, *, max_horizon: int) -> For
     if not all_finite(point):
         raise _no_forecast(window, covariates)
     if not levels:
-        return ForecastResult(forecast=point, start_time=start_time)
+        return _result(forecast=point, start_time=start_time)
     quantiles = tuple(
         QuantileForecast(level=level, values=row) for level, row in zip(levels, rows, strict=True)
     )
-    return ForecastResult(forecast=point, quantiles=quantiles, start_time=start_time)
+    return _result(forecast=point, quantiles=quantiles, start_time=start_time)
 
 
 def _from_pickle(

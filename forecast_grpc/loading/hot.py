@@ -18,6 +18,7 @@ from forecast_grpc.domain import CacheTier, ServedModel
 from forecast_grpc.loading.cache import ModelCache
 from forecast_grpc.loading.loader import ModelLoader
 from forecast_grpc.loading.rings import ModelSlot
+from forecast_grpc.quick import maker
 from forecast_grpc.telemetry import Telemetry
 
 SWAPS_PER_S = 100.0
@@ -98,6 +99,9 @@ class Acquired:
     """Where it was when the request came."""
 
 
+_acquired = maker(Acquired)
+
+
 class HotSet:
     """Gets the model of a request: through the multiplexer for the active version, beside it for a pinned one."""
 
@@ -138,7 +142,7 @@ class HotSet:
             elif self._swapped_until <= self._clock():
                 # Ray leaks the customer of a caller that is cancelled while it waits for the lock.
                 await asyncio.shield(self._touch(slot))
-        return Acquired(model=slot.model, tier=tier)
+        return _acquired(model=slot.model, tier=tier)
 
     def held(self, customer_id: str, version: int | None = None) -> Acquired | None:
         """The model if it is in memory, without a place among the hot ones.
@@ -149,13 +153,13 @@ class HotSet:
         if slot is None:
             return None
         self._telemetry.cache_request(slot.tier)
-        return Acquired(model=slot.model, tier=slot.tier)
+        return _acquired(model=slot.model, tier=slot.tier)
 
     async def fetch(self, customer_id: str, version: int | None = None) -> Acquired:
         """The model from the store, without a place among the hot ones. Raises as `ModelLoader.load` does."""
         self._telemetry.cache_request(CacheTier.COLD)
         slot = await self._loader.load(customer_id, version)
-        return Acquired(model=slot.model, tier=CacheTier.COLD)
+        return _acquired(model=slot.model, tier=CacheTier.COLD)
 
     def admit(self, customer_id: str) -> HotModel:
         """The body of the `@serve.multiplexed` loader: the lease on the customer's model, loaded by now."""

@@ -24,6 +24,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from forecast_grpc.domain import CUSTOMER_ID_PATTERN, MAX_COVARIATES, FloatArray, ForecastQuery, RequestLimits
 from forecast_grpc.errors import FieldViolation, RequestInvalid
+from forecast_grpc.quick import maker
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest
 from forecast_grpc.wire.covariates import (
     CovariateBody,
@@ -32,6 +33,8 @@ from forecast_grpc.wire.covariates import (
     covariates_from_messages,
 )
 from forecast_grpc.wire.values import Values, check_finite, to_array
+
+_query = maker(ForecastQuery)
 
 T = TypeVar("T", bytes, Mapping[str, object])
 
@@ -117,7 +120,7 @@ class ForecastBody(BaseModel):
 
 def query_from_proto(request: ForecastRequest, limits: RequestLimits) -> ForecastQuery:
     """The query of a gRPC request. Raises RequestInvalid."""
-    query = ForecastQuery(
+    query = _query(
         # By way of a list, which takes a third of the time.
         sequence=np.array(request.sequence_data[:], dtype=np.float64),
         horizon=request.horizon if request.HasField("horizon") else None,
