@@ -37,6 +37,9 @@ class Answer:
     retry: bool = False
     """Whether an error said when to try again."""
 
+    message: str = ""
+    """What an error said."""
+
 
 class Caller:
     """One channel, from many threads."""
@@ -54,16 +57,18 @@ class Caller:
     def ask(self, customer: str, timeout_s: float = 10.0) -> Answer:
         """One forecast."""
         started = time.monotonic()
-        code, version, retry = "OK", 0, False
+        code, version, retry, message = "OK", 0, False, ""
         try:
             metadata = (("multiplexed_model_id", customer),)
             version = self._stub.Forecast(
                 ForecastRequest(), metadata=metadata, timeout=timeout_s
             ).model.version
         except grpc.RpcError as error:
-            code, retry = error.code().name, _says_when(error)
+            code, retry, message = error.code().name, _says_when(error), error.details() or ""
         seconds = time.monotonic() - started
-        return Answer(asked_at=started, seconds=seconds, code=code, version=version, retry=retry)
+        return Answer(
+            asked_at=started, seconds=seconds, code=code, version=version, retry=retry, message=message
+        )
 
     @contextmanager
     def asking(self, customers: str, rate: float, timeout_s: float) -> Iterator[Future[list[Answer]]]:

@@ -58,4 +58,5 @@ def report(title: str, findings: Sequence[Finding], json_file: Path | None) -> N
     output().print(f"\n{title}", made)
     if json_file is not None:
         facts = {"benchmark": title, "findings": [asdict(each) | {"holds": each.holds} for each in findings]}
+        json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(describe() | facts, indent=2) + "\n")

@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -256,6 +257,7 @@ def outage(*, seconds: float = 60.0) -> list[Finding]:
         Finding(
             what="of them UNAVAILABLE with RetryInfo", measured=_share(refused), unit="%", at_least=100.0
         ),
+        *_otherwise(refused),
         Finding(
             what="slowest refusal",
             measured=max(each.seconds for each in refused),
@@ -283,7 +285,18 @@ def _errors(result: Result) -> int:
 
 
 def _share(refused: Sequence[Answer]) -> float:
-    return 100.0 * sum(each.code == "UNAVAILABLE" and each.retry for each in refused) / len(refused)
+    return 100.0 * sum(map(_as_promised, refused)) / len(refused)
+
+
+def _as_promised(refusal: Answer) -> bool:
+    return refusal.code == "UNAVAILABLE" and refusal.retry
+
+
+def _otherwise(refused: Sequence[Answer]) -> Iterator[Finding]:
+    """How many were refused in which other way."""
+    ways = Counter(f"{each.code}: {each.message}" for each in refused if not _as_promised(each))
+    for way, count in ways.items():
+        yield Finding(what=f"refused otherwise, {way}", measured=count, at_most=0)
 
 
 PARTS: Mapping[str, Callable[[], list[Finding]]] = {

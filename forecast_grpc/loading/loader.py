@@ -166,14 +166,34 @@ class ModelLoader:
         return self._taken_in(key, fetched, started)
 
     async def _awaited(self, key: ModelKey) -> ModelSlot:
-        """The model from the store, if it comes within the time that there is for that."""
+        """The model from the store, if it comes within the time that there is for that.
+
+        Next to none where the store is down; if it is back by then, as much as always.
+        """
+        limit_s = self._limits.request_timeout_s
+        if self._fetcher.down:
+            if slot := await self._patiently(key):
+                return slot
+            limit_s -= PATIENCE_S
         try:
-            async with asyncio.timeout(PATIENCE_S if self._fetcher.down else self._limits.request_timeout_s):
-                return await self._flights.run(key, lambda: self._load(key))
+            return await self._within(limit_s, key)
         except TimeoutError as exc:
             if self._fetcher.down:
                 raise no_answer() from exc
             raise DeadlineExceeded("The model was not loaded in time; try again.") from exc
+
+    async def _patiently(self, key: ModelKey) -> ModelSlot | None:
+        """The model from a store that is down; None where that is back, without the model as yet."""
+        try:
+            return await self._within(PATIENCE_S, key)
+        except TimeoutError as exc:
+            if self._fetcher.down:
+                raise no_answer() from exc
+            return None
+
+    async def _within(self, limit_s: float, key: ModelKey) -> ModelSlot:
+        async with asyncio.timeout(limit_s):
+            return await self._flights.run(key, lambda: self._load(key))
 
     def _cause(self, key: ModelKey) -> str:
         """Why a model is not in memory."""

@@ -6,6 +6,7 @@ import pytest
 
 from forecast_grpc.errors import ForecastError, ModelCorrupt, ModelNotFound, StoreUnavailable
 from forecast_grpc.loading.fetching import DOWN_AFTER
+from forecast_grpc.loading.loader import PATIENCE_S
 from tests.loading.conftest import Bench, MakeBench
 from tests.loading.test_loader import settled
 
@@ -116,6 +117,27 @@ async def test_while_the_store_is_down_nobody_waits_long(make_bench: MakeBench) 
     assert [await outcome(bench, name) for name in "abc"] == ["ok", "ok", "ok"]
     await settled(bench)
     assert bench.loader.loads_in_flight == 0
+
+
+async def test_who_waits_when_the_store_comes_back_is_served(make_bench: MakeBench) -> None:
+    """What is short for callers while it is down is no limit once it has answered somebody else."""
+    bench = await make_bench()
+    bench.publish("a")
+    bench.store.failure = StoreUnavailable("down", retry_after_s=1.0)
+    for number in range(DOWN_AFTER):
+        assert await outcome(bench, f"c{number}") == "STORE_UNAVAILABLE"
+    bench.store.failure = None
+    bench.store.gate.clear()
+    waiting = asyncio.create_task(outcome(bench, "a"))
+    while not bench.store.at_once:
+        await asyncio.sleep(0)
+    assert bench.loader.store_down
+    bench.store.strangers.add("nobody")
+    assert await outcome(bench, "nobody") == "MODEL_NOT_FOUND"
+    _, pending = await asyncio.wait([waiting], timeout=2 * PATIENCE_S)
+    assert pending == {waiting}
+    bench.store.gate.set()
+    assert await waiting == "ok"
 
 
 async def test_a_damaged_model_does_not_count_as_an_outage(make_bench: MakeBench) -> None:
