@@ -1,8 +1,8 @@
 """What an operator sees: metrics on Ray's Prometheus endpoint, and one canonical log line a request.
 
-A request leaves its raw facts here, which costs it next to nothing; they are counted and written once a second,
-some at a time. No metric carries the customer, so the number of time series does not grow with the number of
-customers; the customer stands in the log line.
+A request leaves its raw facts here, which costs it next to nothing; they are counted and written some at a time,
+after a second at the latest. No metric carries the customer, so the number of time series does not grow with the
+number of customers; the customer stands in the log line.
 """
 
 import asyncio
@@ -31,7 +31,9 @@ Ray's agent counts each of a machine's one by one, in 20 µs of a process that s
 """
 
 CHUNK = 64
-"""Events that are counted and written at a stretch, for a third of a millisecond; then requests have a turn."""
+"""Events that are counted and written at a stretch, for a third of a millisecond, as soon as there are so many.
+
+Those of a whole second would hold up its requests for ten."""
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +78,8 @@ class Telemetry:
         self._lookups: dict[str, int] = {}
         # In the order in which they happened: answered requests, and whatever else leaves a line.
         self._events: deque[tuple[float, str, Facts | _Answered]] = deque()
+        # While `run` does: whose turn it is.
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.journal = Journal()
         """What is remembered of single customers."""
 
@@ -83,8 +87,7 @@ class Telemetry:
         self, *, protocol: str, code: str, reason: str, cache: str, duration_s: float, facts: Facts
     ) -> None:
         """Notes one answered request: it is counted, and leaves its line, at the next flush."""
-        answered = _Answered(protocol, code, reason, cache, duration_s, facts)
-        self._events.append((self._wall_clock(), "request", answered))
+        self._note("request", _Answered(protocol, code, reason, cache, duration_s, facts))
 
     def items(self, protocol: str, codes: Mapping[str, int]) -> None:
         """Counts the items of a batch or a stream, by their codes."""
@@ -198,13 +201,14 @@ class Telemetry:
         )
 
     async def run(self) -> None:
-        """Flushes until it is cancelled, and lets requests have their turn in between."""
-        while True:
-            await asyncio.sleep(self._flush_interval_s)
-            while len(self._events) > CHUNK:
-                self._try(self._pass_on)
-                await asyncio.sleep(0)
-            self.flush()
+        """Flushes until it is cancelled. Meanwhile events leave as soon as there are enough for a stretch."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            while True:
+                await asyncio.sleep(self._flush_interval_s)
+                self.flush()
+        finally:
+            self._loop = None
 
     def flush(self) -> None:
         """Publishes the metrics and writes the log lines that have come together.
@@ -275,7 +279,12 @@ class Telemetry:
         self._durations.setdefault(("load_duration_ms", (("outcome", outcome),)), []).append(duration_s * 1e3)
 
     def _event(self, event: str, **facts: object) -> None:
-        self._events.append((self._wall_clock(), event, facts))
+        self._note(event, facts)
+
+    def _note(self, event: str, noted: Facts | _Answered) -> None:
+        self._events.append((self._wall_clock(), event, noted))
+        if self._loop is not None and len(self._events) % CHUNK == 0:
+            self._loop.call_soon(self._try, self._pass_on)
 
 
 def _error_facts(error: ForecastError) -> Facts:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from forecast_grpc.telemetry import Telemetry
-from forecast_grpc.telemetry.collect import MAX_OBSERVATIONS
+from forecast_grpc.telemetry.collect import CHUNK, MAX_OBSERVATIONS
 from tests.telemetry.fake_sink import ListSink
 
 
@@ -127,6 +127,24 @@ async def test_a_full_disk_stops_neither_metrics_nor_later_lines() -> None:
         await asyncio.sleep(0.001)
     running.cancel()
     assert sum(sink.counters.values()) == 2
+
+
+async def test_as_many_as_make_a_stretch_do_not_wait_for_the_flush() -> None:
+    """So that none of a busy second's requests is held up by the lines of all the others."""
+    sink = ListSink()
+    collector = Telemetry(
+        sink=sink, log=sink.lines.append, log_requests=True, facts={}, gauges=dict, flush_interval_s=3_600.0
+    )
+    running = asyncio.create_task(collector.run())
+    await asyncio.sleep(0)
+    for _ in range(2 * CHUNK + 1):
+        ask(collector)
+    await asyncio.sleep(0)
+    assert [len(lines.splitlines()) for lines in sink.lines] == [CHUNK, CHUNK]
+    running.cancel()
+    collector.flush()
+    assert len(sink.lines[2].splitlines()) == 1
+    assert sum(sink.counters.values()) == 2 * CHUNK + 1
 
 
 @pytest.mark.parametrize("broken", ["add", "observe", "set"])
