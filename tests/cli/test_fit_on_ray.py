@@ -61,6 +61,15 @@ def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
+def fitting_now(process: subprocess.Popen[str]) -> psutil.Process | None:
+    """One of the command's workers that fits a part; None where none does at this moment."""
+    for each in family(process):
+        with suppress(psutil.NoSuchProcess):
+            if "ray::_fit_part" in " ".join(each.cmdline()):
+                return each
+    return None
+
+
 def published(store: Path) -> int:
     """Customers that a reader finds there."""
     return sum(1 for _ in FolderStore(store).customers()) if store.is_dir() else 0
@@ -94,8 +103,8 @@ def test_a_fit_that_was_killed_goes_on(file: Path, tmp_path: Path) -> None:
     assert 400 <= done < CUSTOMERS - 100
     with fitting(file, store) as second:
         wait_for(store, done + 200)
-        workers = [each for each in family(second) if "ray::_fit_part" in " ".join(each.cmdline())]
-        workers[0].kill()
+        # Between two parts they have another name.
+        eventually(lambda: fitting_now(second)).kill()
         said, told = second.communicate(timeout=200)
     assert second.returncode == 1
     assert f"1 of {CUSTOMERS} customers could not be fitted:\n{BAD}: there are two rows for" in told
