@@ -156,7 +156,6 @@ def _read(header: bytes) -> tuple[dict[str, str], Layout]:
     stand in a text.
     """
     # One character is found in a fifth of the time of three, and most texts have none of it before.
-    # One character is found in a fifth of the time of three, and most texts have none of it before.
     end = header.find(b"}")
     if header[end : end + 3] != b'},"':
         end = header.find(b'},"')

@@ -14,7 +14,7 @@ import numpy as np
 
 from forecast_grpc.container import Parts
 from forecast_grpc.domain import FloatArray, Forecaster
-from forecast_grpc.layout import VECTORS, Layout, Place, vectors_in, view, views
+from forecast_grpc.layout import VECTORS, Layout, Place, vectors_in, views
 from forecast_grpc.models import FAMILIES, Combination
 from forecast_grpc.models.combination import LateMembers, Member
 from forecast_grpc.models.residuals import NAME, ResidualQuantiles
@@ -53,11 +53,8 @@ class _Form:
     layout: Layout
     """Where their arrays lie."""
 
-    vectors: Place
-    """Where the tensor of vectors lies."""
-
-    residuals: Place
-    """Where the quantiles of errors lie."""
+    at_once: tuple[Place, ...]
+    """Where that lies of them which is not made late: the tensor of vectors, and the quantiles of errors."""
 
     low: FloatArray
     """The least that each number of the joined vectors may be."""
@@ -81,9 +78,8 @@ class _Form:
         """The members from the tensor bytes."""
         return tuple(Combination.from_arrays(views(self.layout.arrays, payload)).members)
 
-    def weights(self, payload: bytes) -> FloatArray | None:
-        """The members' weights; None where a number is not where it may be."""
-        numbers = view(self.vectors, payload)
+    def weights(self, numbers: FloatArray) -> FloatArray | None:
+        """The members' weights; None where a number of the joined vectors is not where it may be."""
         if np.count_nonzero((numbers >= self.low) & (numbers <= self.high)) < numbers.size:
             return None
         if self.base is not None and not float(numbers[self.base]).is_integer():
@@ -100,10 +96,11 @@ def forecaster_of(family: str, parts: Parts) -> Forecaster:
     layout, payload = parts.layout, parts.payload
     form = _forms.get(layout.key) if family == Combination.family else None
     if form is not None:
-        weights = form.weights(payload)
+        arrays = views(form.at_once, payload)
+        weights = form.weights(arrays[VECTORS])
         # Else it may be one of another form after all; if it is none, making it tells why.
         if weights is not None:
-            residuals = ResidualQuantiles.from_arrays({NAME: view(form.residuals, payload)})
+            residuals = ResidualQuantiles.from_arrays(arrays)
             return Combination(members=LateMembers(form, payload), weights=weights, residuals=residuals)
     model = FAMILIES[family].from_arrays(views(layout.arrays, payload))
     if isinstance(model, Combination) and form is None:
@@ -113,16 +110,14 @@ def forecaster_of(family: str, parts: Parts) -> Forecaster:
 
 def _remember(model: Combination, parts: Parts) -> None:
     """The form of the first combination of it, which is made whole; none where its members take covariates."""
-    layout = parts.layout
-    vectors, residuals = layout.place(VECTORS), layout.place(NAME)
-    if model.covariate_tail is not None or len(_forms) >= _MOST_FORMS or not vectors or not residuals:
+    layout, text = parts.layout, parts.metadata.get(VECTORS)
+    if text is None or model.covariate_tail is not None or len(_forms) >= _MOST_FORMS:
         return
-    numbers, text = view(vectors, parts.payload), parts.metadata[VECTORS]
-    low, high, shares, base = _allowed(numbers, text)
+    at_once = tuple(place for place in layout.tensors if place[0] in {VECTORS, NAME})
+    low, high, shares, base = _allowed(views(at_once, parts.payload)[VECTORS], text)
     _forms[layout.key] = _Form(
         layout=layout,
-        vectors=vectors,
-        residuals=residuals,
+        at_once=at_once,
         low=low,
         high=high,
         shares=shares,

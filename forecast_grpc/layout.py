@@ -47,24 +47,11 @@ class Layout:
     key: str
     """Equal for equal layouts."""
 
-    def place(self, name: str) -> Place | None:
-        """Where the tensor of this name lies; None where there is none."""
-        return next((place for place in self.tensors if place[0] == name), None)
-
-
-def view(place: Place, payload: bytes) -> StoredArray:
-    """The array at this place, read-only, in no bytes of its own."""
-    _, dtype, shape, begin = place
-    # What most arrays are can be had in half the time.
-    if len(shape) == 1:
-        return np.frombuffer(payload, dtype, shape[0], begin)
-    return np.ndarray(shape, dtype, payload, begin)
-
 
 def views(places: tuple[Place, ...], payload: bytes) -> dict[str, StoredArray]:
-    """The arrays at these places by name."""
-    # As `view` makes them, without a call of it for each.
+    """The arrays at these places by name, read-only, in no bytes of their own."""
     return {
+        # What most arrays are can be had in half the time.
         name: np.frombuffer(payload, dtype, shape[0], begin)
         if len(shape) == 1
         else np.ndarray(shape, dtype, payload, begin)

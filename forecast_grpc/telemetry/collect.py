@@ -78,7 +78,7 @@ class Telemetry:
         self._lookups: dict[str, int] = {}
         # In the order in which they happened: answered requests, and whatever else leaves a line.
         self._events: deque[tuple[float, str, Facts | _Answered]] = deque()
-        # While `run` does: whose turn it is.
+        # That of `run`, while it does.
         self._loop: asyncio.AbstractEventLoop | None = None
         self.journal = Journal()
         """What is remembered of single customers."""
@@ -86,7 +86,7 @@ class Telemetry:
     def request(
         self, *, protocol: str, code: str, reason: str, cache: str, duration_s: float, facts: Facts
     ) -> None:
-        """Notes one answered request: it is counted, and leaves its line, at the next flush."""
+        """Notes one answered request: it is counted, and leaves its line, at the next flush or before."""
         self._note("request", _Answered(protocol, code, reason, cache, duration_s, facts))
 
     def items(self, protocol: str, codes: Mapping[str, int]) -> None:
