@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 
 import grpc
@@ -150,7 +150,7 @@ def test_many_callers_of_one_cold_customer_make_one_get(bucketed: Bucketed) -> N
     finally:
         bucketed.proxy.delay_s = 0.0
     assert codes == {"OK": 200}
-    assert gets(bucketed, customer) == 1
+    assert loads(bucketed, customer) == 1
 
 
 @pytest.mark.alone
@@ -168,7 +168,7 @@ def test_callers_that_give_up_leave_a_load_that_ends(bucketed: Bucketed) -> None
     assert set(codes) <= {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "OK"}
     # The replica may refuse for a moment yet, with no word of its cache, while it works off the thousand.
     eventually(lambda: bucketed.ask("grpc", customer).metadata.get("forecast-cache") in {"warm", "hot"})
-    assert gets(bucketed, customer) == 1
+    assert loads(bucketed, customer) == 1
     names = ("requests_in_flight", "loads_in_flight")
     # A scrape may come before the replica has told of them.
     eventually(
@@ -208,10 +208,15 @@ def codes_of(bucketed: Bucketed, customer: str, callers: int, timeout_s: float) 
         return Counter(call.code().name for call in calls)
 
 
-def gets(bucketed: Bucketed, customer: str) -> int:
-    """GETs of the customer's objects that came to the proxy, without those that look for a newer one."""
+def loads(bucketed: Bucketed, customer: str) -> int:
+    """GETs of the customer's objects that came to the proxy, of those that do not look for a newer one.
+
+    What comes when the one before has had its time is that one, made again by the client of the store: on a
+    busy machine the proxy, which is in the process of all the callers, may answer too late for it.
+    """
     seen = (each for each in bucketed.proxy.seen if f"/{customer}/" in each.path and not each.conditional)
-    return sum(each.method == "GET" for each in seen)
+    came = [each.at for each in seen if each.method == "GET"]
+    return bool(came) + sum(later - before < SLOW_S for before, later in pairwise(came))
 
 
 def test_the_operator_is_told(bucketed: Bucketed) -> None:
