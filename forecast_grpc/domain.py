@@ -85,6 +85,9 @@ class ForecastQuery:
     model_version: int | None = None
     """The version asked for; None for the active one."""
 
+    complete: bool = False
+    """Whether no observation is known to be missing; if not, some may be."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantileForecast:

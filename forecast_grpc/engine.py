@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from forecast_grpc.customer import require_customer_id
 from forecast_grpc.domain import Answer, CacheTier, ForecastQuery, ForecastResult, RequestLimits, ServedModel
 from forecast_grpc.errors import ForecastError
 from forecast_grpc.forecasting import answer
-from forecast_grpc.loading import AccessLog, HotSet
+from forecast_grpc.loading import AccessLog, Acquired, HotSet
 from forecast_grpc.models.pickled import Pickled
 from forecast_grpc.outcome import outcome_of
 from forecast_grpc.quick import maker
@@ -45,13 +45,13 @@ class Engine:
     accesses: AccessLog = field(default_factory=AccessLog)
     """Notes who asks."""
 
-    async def forecast(
+    def forecast(
         self, call: Call, customer_id: str, decode: Callable[[], ForecastQuery]
-    ) -> Answer | ForecastError:
+    ) -> Awaitable[Answer | ForecastError]:
         """The answer to a request, or the error that its caller is to get. Raises as `outcome_of`."""
         answering = self._answer(call, customer_id, decode)
         record = partial(self._record, call, customer_id)
-        return await outcome_of(answering, self.telemetry, call.request_id, record)
+        return outcome_of(answering, self.telemetry, call.request_id, record)
 
     def refused(self, call: Call, customer_id: str, error: ForecastError) -> None:
         """Notes a request that came to an error before it came here."""
@@ -80,22 +80,28 @@ class Engine:
     async def _answer(self, call: Call, customer_id: str, decode: Callable[[], ForecastQuery]) -> Answer:
         require_customer_id(customer_id)
         query = decode()
-        acquired = await self.hot.acquire(customer_id, query.model_version)
-        call.reached(acquired.tier)
-        hit = acquired.tier is not CacheTier.COLD
-        self.accesses.record(customer_id, acquired.model.nbytes, hit=hit)
-        result = await self.forecast_with(acquired.model, query)
-        return _answer(
-            customer_id=customer_id, result=result, metadata=acquired.model.metadata, tier=acquired.tier
-        )
+        found = self.hot.at_hand(customer_id, query.model_version)
+        acquired = found if isinstance(found, Acquired) else await found
+        model, tier = acquired.model, acquired.tier
+        call.reached(tier)
+        self.accesses.record(customer_id, model.nbytes, hit=tier is not CacheTier.COLD)
+        result = self.forecast_with(model, query)
+        if not isinstance(result, ForecastResult):
+            result = await result
+        return _answer(customer_id=customer_id, result=result, metadata=model.metadata, tier=tier)
 
-    async def forecast_with(self, model: ServedModel, query: ForecastQuery) -> ForecastResult:
-        """What the model answers. Raises as `answer` does, and whatever somebody else's code raises."""
+    def forecast_with(
+        self, model: ServedModel, query: ForecastQuery
+    ) -> ForecastResult | Awaitable[ForecastResult]:
+        """What the model answers, to be awaited where it is somebody else's code.
+
+        That may take as long as it likes, and the other requests are not to wait for it. Raises as `answer` does,
+        and whatever such code raises.
+        """
         if not isinstance(model.forecaster, Pickled):
             return answer(model, query, max_horizon=self.limits.max_horizon)
-        # Somebody else's code takes as long as it likes, and the other requests are not to wait for it.
         answering = partial(answer, model, query, max_horizon=self.limits.max_horizon)
-        return await asyncio.get_running_loop().run_in_executor(_THREADS, answering)
+        return asyncio.get_running_loop().run_in_executor(_THREADS, answering)
 
     def _record(
         self, call: Call, customer_id: str, outcome: Answer | ForecastError | None, seconds: float

@@ -18,3 +18,8 @@ def all_finite(values: FloatArray) -> bool:
     if values.size <= _SHORT and math.isfinite(sum(values.tolist())):
         return True
     return bool(np.isfinite(values).all())
+
+
+def adds_up(values: list[float]) -> bool:
+    """Whether the values are few, and have a finite sum, so that each of them is finite. If not, each may be."""
+    return len(values) <= _SHORT and math.isfinite(sum(values))

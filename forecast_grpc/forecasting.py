@@ -1,5 +1,6 @@
 """A query and a model -> an answer: the core that knows neither protocol."""
 
+import warnings
 from datetime import datetime
 
 import numpy as np
@@ -24,6 +25,15 @@ _result = maker(ForecastResult)
 _ORDINARY = 1e100  # Below, no arithmetic on two values overflows.
 
 
+def pass_over_overflows() -> None:
+    """Has this process print no warning where numbers overflow, as `answer` tells its caller of each that does.
+
+    For a process that answers requests: switched off around each request, as numpy has it, warnings cost it more
+    than looking up a model.
+    """
+    warnings.filterwarnings("ignore", "(overflow|invalid value) encountered", RuntimeWarning)
+
+
 def answer(model: ServedModel, query: ForecastQuery, *, max_horizon: int) -> ForecastResult:
     """What the model forecasts for the query; `max_horizon` is the server's own limit in steps.
 
@@ -35,15 +45,16 @@ def answer(model: ServedModel, query: ForecastQuery, *, max_horizon: int) -> For
     if isinstance(model.forecaster, Pickled):
         return _from_pickle(model, model.forecaster, query, max_horizon)
     horizon = _horizon(model, query.horizon, max_horizon)
-    start_time = _start_time(model.metadata, query)
-    window = _window(model, query.sequence)
-    position = _position(model, query)
-    covariates = covariate_matrix(model, query, horizon)
+    start_time = position = covariates = None
+    # Of most requests nobody says when they are: each call that is not made here counts, see docs/performance.md.
+    if query.start_time is not None or not query.sequence.size:
+        start_time, position = _start_time(model.metadata, query), _position(model, query)
+    window = _window(model, query)
+    if query.covariates or model.metadata.covariates:
+        covariates = covariate_matrix(model, query, horizon)
     forecaster, levels = model.forecaster, query.quantile_levels
-    # Where values overflow, the check below answers the caller; a warning in the log helps nobody.
-    with np.errstate(over="ignore", invalid="ignore"):
-        point = forecaster.forecast(window, horizon, position, covariates)
-        rows = point + forecaster.quantile_offsets(levels, horizon) if levels else ()
+    point = forecaster.forecast(window, horizon, position, covariates)
+    rows = point + forecaster.quantile_offsets(levels, horizon) if levels else ()
     if not all_finite(point):
         raise _no_forecast(window, covariates)
     if not levels:
@@ -65,7 +76,7 @@ def _from_pickle(
         asked = _horizon(model, asked, max_horizon)
     _start_time(model.metadata, query)
     covariate_matrix(model, query, 0)
-    window = _window(model, query.sequence)
+    window = _window(model, query)
     try:
         point = forecaster.forecast(window, asked or 0)
     except NotUsable as exc:
@@ -122,7 +133,8 @@ def _horizon(model: ServedModel, asked: int | None, max_horizon: int) -> int:
     return horizon
 
 
-def _window(model: ServedModel, sequence: FloatArray) -> FloatArray:
+def _window(model: ServedModel, query: ForecastQuery) -> FloatArray:
+    sequence = query.sequence
     if not sequence.size:
         return model.forecaster.tail
     needed = model.metadata.min_length
@@ -131,6 +143,8 @@ def _window(model: ServedModel, sequence: FloatArray) -> FloatArray:
             "sequence_data",
             f"must be empty or hold at least {needed} values for this model, got {sequence.size}",
         )
+    if query.complete:
+        return sequence
     try:
         return fill_missing(sequence)
     except ValueError as exc:

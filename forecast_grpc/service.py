@@ -24,6 +24,7 @@ from forecast_grpc.config import Settings
 from forecast_grpc.engine import Engine
 from forecast_grpc.errors import ForecastError
 from forecast_grpc.fleet import LocalModels
+from forecast_grpc.forecasting import pass_over_overflows
 from forecast_grpc.loading import Handover, HotModel, put_aside
 from forecast_grpc.model_service import ModelService
 from forecast_grpc.records import LaneMode
@@ -111,6 +112,7 @@ class ForecastingService(_Doors, BulkService, ModelService):
             lane.offer(self)
         else:
             self.engine.telemetry.lane("ordinary", "direct_lane is off")
+        pass_over_overflows()
         # All that a replica consists of is there: no collection needs to look at it.
         put_aside()
         await super().__init__()  # type: ignore[misc]  # what Ray's decorator made of `_Doors`

@@ -10,7 +10,7 @@ import pytest
 from forecast_grpc import artefact
 from forecast_grpc.domain import Covariate, FloatArray, ForecastQuery, ModelMetadata, ServedModel
 from forecast_grpc.errors import ModelCorrupt, RequestInvalid
-from forecast_grpc.forecasting import answer
+from forecast_grpc.forecasting import answer, pass_over_overflows
 from forecast_grpc.models.covariates import Regression
 from tests.models.examples import HORIZON, MODELS, linear, series
 from tests.stores import with_metadata
@@ -41,6 +41,7 @@ def refused(model: ServedModel, sequence: FloatArray, **covariates: FloatArray) 
     """The field at fault, and what is said of it."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        pass_over_overflows()
         with pytest.raises(RequestInvalid) as caught:
             ask(model, sequence, **covariates)
     [violation] = caught.value.violations

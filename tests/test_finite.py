@@ -8,13 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecast_grpc.finite import all_finite
+from forecast_grpc.finite import adds_up, all_finite
 
 
 @given(values=st.lists(st.floats(), max_size=200))
 def test_agrees_with_a_look_at_each_value(values: list[float]) -> None:
     """Whatever the values, and however many: finite where each of them is."""
     assert all_finite(np.array(values, dtype=np.float64)) == all(map(math.isfinite, values))
+    assert not adds_up(values) or all(map(math.isfinite, values))
+
+
+def test_a_few_ordinary_values_add_up() -> None:
+    """It is of use: for what most requests bring, nothing else has to be looked at."""
+    assert adds_up([])
+    assert adds_up([1.0, -2.5, 1e300])
+    assert not adds_up([1.0, math.nan])
 
 
 @pytest.mark.parametrize("count", [2, 128, 129, 10_000])

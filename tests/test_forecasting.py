@@ -9,7 +9,7 @@ import pytest
 
 from forecast_grpc.domain import FloatArray, ForecastQuery, ModelMetadata, ServedModel
 from forecast_grpc.errors import ModelCorrupt, RequestInvalid
-from forecast_grpc.forecasting import answer
+from forecast_grpc.forecasting import answer, pass_over_overflows
 from tests.models.examples import HORIZON, MODELS, linear, series
 
 LIMIT = 50
@@ -32,6 +32,7 @@ def refused(model: ServedModel, asked: ForecastQuery) -> str:
     """What the model says to a query that it refuses; the message names its field."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        pass_over_overflows()
         with pytest.raises(RequestInvalid) as caught:
             answer(model, asked, max_horizon=LIMIT)
     [violation] = caught.value.violations

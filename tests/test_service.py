@@ -298,6 +298,15 @@ def test_a_bad_field_is_named(ask: Ask, customer: str, fields: dict[str, Any], f
     assert_discreet(outcome)
 
 
+def test_an_overflow_leaves_no_warning(ask: Ask, service: RunningService) -> None:
+    """Its caller is told, and nobody else: numpy's warning is not printed by the replica's process."""
+    assert ask("four-lags", sequence_data=[1e308, -1e308, 1e308, -1e308]).code == "INVALID_ARGUMENT"
+    files = {path.stem.rpartition("-")[2]: path for path in service.logs.parent.glob("worker-*.err")}
+    printed = [files[str(process.pid)].read_text() for process in service.replica_processes()]
+    assert printed
+    assert not any("RuntimeWarning" in each for each in printed)
+
+
 @pytest.mark.parametrize(("customer", "fields", "code", "reason", "http_status"), MODEL_ERRORS)
 def test_a_model_that_cannot_be_had(  # noqa: PLR0917 - a row of the table
     ask: Ask, customer: str, fields: dict[str, Any], code: str, reason: str, http_status: int

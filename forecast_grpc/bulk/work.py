@@ -9,7 +9,7 @@ from forecast_grpc.bulk.pacing import Pacer
 from forecast_grpc.bulk.rows import Asking, Lot, lots, rows_of, single_of
 from forecast_grpc.call import Call
 from forecast_grpc.customer import require_customer_id
-from forecast_grpc.domain import Answer, CacheTier
+from forecast_grpc.domain import Answer, CacheTier, ForecastResult
 from forecast_grpc.engine import Engine
 from forecast_grpc.errors import ForecastError, InternalError, RequestInvalid
 from forecast_grpc.items import Block, Group, Items, ModelKey, Rows, Single
@@ -126,7 +126,9 @@ class Work:
         if isinstance(single.query, ForecastError):
             return single.query
         try:
-            result = await self._engine.forecast_with(acquired.model, single.query)
+            result = self._engine.forecast_with(acquired.model, single.query)
+            if not isinstance(result, ForecastResult):
+                result = await result
         except Exception as exc:  # noqa: BLE001 - an item that fails fails alone
             return self._error(exc)
         metadata, tier = acquired.model.metadata, acquired.tier

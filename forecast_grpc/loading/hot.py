@@ -131,14 +131,28 @@ class HotSet:
 
     async def acquire(self, customer_id: str, version: int | None = None) -> Acquired:
         """The customer's model in this version (None: the active one). Raises as `ModelLoader.load` does."""
+        found = self.at_hand(customer_id, version)
+        return found if isinstance(found, Acquired) else await found
+
+    def at_hand(self, customer_id: str, version: int | None = None) -> Acquired | Awaitable[Acquired]:
+        """As `acquire`, without a coroutine where nothing has to be waited for: for nearly every request."""
         slot = self._loader.lookup(customer_id, version)
         tier = CacheTier.COLD if slot is None else slot.tier
         self._telemetry.cache_request(tier)
+        if slot is not None and (version is not None or (tier is CacheTier.HOT and self._settled(slot))):
+            return _acquired(model=slot.model, tier=tier)
+        return self._taken_in(customer_id, version, slot, tier)
+
+    async def _taken_in(
+        self, customer_id: str, version: int | None, slot: ModelSlot | None, tier: CacheTier
+    ) -> Acquired:
+        """The model from the store, if it is in no slot yet, and its place among the hot ones."""
         if slot is None:
             slot = await self._loader.load(customer_id, version)
         if version is None:
             if tier is CacheTier.HOT:
-                await self._note_use(slot)
+                slot.touched_in = self._admitted
+                await self._touch(slot)
             elif self._swapped_until <= self._clock():
                 # Ray leaks the customer of a caller that is cancelled while it waits for the lock.
                 await asyncio.shield(self._touch(slot))
@@ -178,21 +192,25 @@ class HotSet:
         self._swapped_until = max(self._swapped_until, self._clock() - _BURST_S) + 1 / SWAPS_PER_S
         self._telemetry.unloaded(slot.key[0], slot.model.metadata.model_version)
 
-    async def _note_use(self, slot: ModelSlot) -> None:
-        """Tells the multiplexer that a hot model is in use, where that can matter.
+    def _settled(self, slot: ModelSlot) -> bool:
+        """Whether a hot model need not be touched for the request that has just found it, which is counted then.
 
-        Its order of use decides who goes when another comes. So as long as none has come since a model was last
-        moved to the end, it need not be moved again: whoever comes next throws out one that was not in use.
+        The multiplexer's order of use decides who goes when another comes. So as long as none has come since a
+        model was last moved to the end, it need not be moved again: whoever comes next throws out one that was not
+        in use.
         """
-        if slot.touched_in == self._admitted and slot.used_at < self._tell_at:
-            self._untold += 1
-            return
-        if self._untold and (multiplexer := multiplexer_of(self._get_model)) is not None:
-            # Its counter of requests stays right, a second late.
+        if slot.touched_in != self._admitted:
+            return False
+        self._untold += 1
+        if slot.used_at >= self._tell_at:
+            self._tell(slot.used_at)
+        return True
+
+    def _tell(self, now: float) -> None:
+        """Has Ray's counter of requests catch up: it stays right, a second late."""
+        if (multiplexer := multiplexer_of(self._get_model)) is not None:
             multiplexer.get_model_requests_counter.inc(self._untold)
-        self._untold, self._tell_at = 0, slot.used_at + TELL_INTERVAL_S
-        slot.touched_in = self._admitted
-        await self._touch(slot)
+        self._untold, self._tell_at = 0, now + TELL_INTERVAL_S
 
     async def _touch(self, slot: ModelSlot) -> None:
         """Makes the slot the multiplexer's most recently used one, or hands it over if it is not held yet."""

@@ -12,7 +12,6 @@ import traceback
 from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from forecast_grpc.domain import ServedModel
 from forecast_grpc.errors import ForecastError
@@ -38,15 +37,8 @@ Those of a whole second would hold up its requests for ten."""
 logger = logging.getLogger(__name__)
 
 
-class _Answered(NamedTuple):
-    """One answered request, as it was noted; what it comes to is worked out at the flush."""
-
-    protocol: str
-    code: str
-    reason: str
-    cache: str
-    duration_s: float
-    facts: Facts
+_Answered = tuple[str, str, str, str, float, Facts]
+"""One answered request: protocol, code, reason, cache, seconds, facts. What it comes to is worked out later."""
 
 
 class Telemetry:
@@ -87,7 +79,7 @@ class Telemetry:
         self, *, protocol: str, code: str, reason: str, cache: str, duration_s: float, facts: Facts
     ) -> None:
         """Notes one answered request: it is counted, and leaves its line, at the next flush or before."""
-        self._note("request", _Answered(protocol, code, reason, cache, duration_s, facts))
+        self._note("request", (protocol, code, reason, cache, duration_s, facts))
 
     def items(self, protocol: str, codes: Mapping[str, int]) -> None:
         """Counts the items of a batch or a stream, by their codes."""
@@ -231,13 +223,13 @@ class Telemetry:
         """Counts the oldest events and writes their lines."""
         # Taken out first: what cannot be written is lost, and does not pile up.
         events = [self._events.popleft() for _ in range(min(CHUNK, len(self._events)))]
-        self._count([noted for _, _, noted in events if isinstance(noted, _Answered)])
+        self._count([noted for _, _, noted in events if isinstance(noted, tuple)])
         lines = [
             self._request_line(at, noted)
-            if isinstance(noted, _Answered)
+            if isinstance(noted, tuple)
             else line_of(at, event, self._facts + fields_of(noted))
             for at, event, noted in events
-            if self._log_requests or not isinstance(noted, _Answered)
+            if self._log_requests or not isinstance(noted, tuple)
         ]
         if lines:
             self._log("\n".join(lines))
@@ -247,8 +239,8 @@ class Telemetry:
             self._tallies["requests", (("code", code), ("protocol", protocol))] += amount
             if reason:
                 self._tallies["errors", (("protocol", protocol), ("reason", reason))] += amount
-        for protocol in {each.protocol for each in requests}:
-            durations = [each.duration_s * 1e3 for each in requests if each.protocol == protocol]
+        for protocol in {protocol for protocol, *_ in requests}:
+            durations = [seconds * 1e3 for other, _, _, _, seconds, _ in requests if other == protocol]
             self._durations.setdefault(("request_duration_ms", (("protocol", protocol),)), []).extend(
                 durations
             )

@@ -10,17 +10,18 @@ from forecast_grpc.domain import Answer, ModelMetadata
 from forecast_grpc.v1.forecast_pb2 import ForecastResponse, ModelRef, QuantileForecast
 
 MAX_MODEL_REFS = 4_096
-"""Models whose `ModelRef` is kept made: half a kilobyte each."""
+"""Models whose `ModelRef` is kept made, in two forms: half a kilobyte each."""
 
 
 def answer_to_proto(answer: Answer) -> ForecastResponse:
     """The gRPC response."""
     result, metadata = answer.result, answer.metadata
-    response = ForecastResponse(
-        customer_id=answer.customer_id,
-        forecast=result.forecast.tolist(),
-        model=model_to_proto(metadata),
+    # Read from bytes that name the model, a message is made in two thirds of the time of one by its fields.
+    response = ForecastResponse.FromString(
+        _naming(metadata.model_version, metadata.family, metadata.digest, metadata.trained_time)
     )
+    response.customer_id = answer.customer_id
+    response.forecast.extend(result.forecast.tolist())
     if result.start_time is not None:
         response.forecast_start_time.FromDatetime(result.start_time)
     if result.quantiles:
@@ -43,6 +44,12 @@ def _model_ref(version: int, family: str, digest: bytes, trained_time: datetime 
     if trained_time is not None:
         reference.trained_time.FromDatetime(trained_time)
     return reference
+
+
+@lru_cache(maxsize=MAX_MODEL_REFS)
+def _naming(version: int, family: str, digest: bytes, trained_time: datetime | None) -> bytes:
+    """An answer that says no more than which model it was."""
+    return ForecastResponse(model=_model_ref(version, family, digest, trained_time)).SerializeToString()
 
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import (
     AwareDatetime,
     BaseModel,
@@ -22,8 +23,9 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from forecast_grpc.domain import CUSTOMER_ID_PATTERN, MAX_COVARIATES, FloatArray, ForecastQuery, RequestLimits
+from forecast_grpc.domain import CUSTOMER_ID_PATTERN, MAX_COVARIATES, ForecastQuery, RequestLimits
 from forecast_grpc.errors import FieldViolation, RequestInvalid
+from forecast_grpc.finite import adds_up
 from forecast_grpc.quick import maker
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest
 from forecast_grpc.wire.covariates import (
@@ -120,15 +122,18 @@ class ForecastBody(BaseModel):
 
 def query_from_proto(request: ForecastRequest, limits: RequestLimits) -> ForecastQuery:
     """The query of a gRPC request. Raises RequestInvalid."""
-    query = _query(
-        # By way of a list, which takes a third of the time.
-        sequence=np.array(request.sequence_data[:], dtype=np.float64),
-        horizon=request.horizon if request.HasField("horizon") else None,
-        quantile_levels=tuple(request.quantile_levels),
-        start_time=_start_time(request) if request.HasField("start_time") else None,
-        covariates=covariates_from_messages(request.covariates) if request.covariates else (),
-        model_version=request.model_version if request.HasField("model_version") else None,
-    )
+    values: list[float] = []
+    more: dict[str, Any] = {}
+    # One look at the fields that are set, of which most requests have two.
+    for field, value in request.ListFields():
+        name = field.name
+        if name == "sequence_data":
+            # An array is made from a list in a third of the time.
+            values = value[:]
+        else:
+            read = _READERS.get(name)
+            more[name] = value if read is None else read(value)
+    query = _query(sequence=np.fromiter(values, np.float64, len(values)), complete=adds_up(values), **more)
     return _judged(query, limits)
 
 
@@ -188,11 +193,17 @@ def _parsed(parse: Callable[[T], ForecastBody], request: T, limits: RequestLimit
 
 def _judged(query: ForecastQuery, limits: RequestLimits) -> ForecastQuery:
     """The query, if it may be answered. Raises RequestInvalid with the first field at fault."""
-    _check_sequence(query.sequence, limits.max_sequence_length)
+    length = query.sequence.size
+    if length > limits.max_sequence_length:
+        text = f"may hold {limits.max_sequence_length} values at most, got {length}"
+        raise RequestInvalid.of("sequence_data", text)
+    if not query.complete:
+        check_finite("sequence_data", query.sequence)
     if query.horizon is not None and not 1 <= query.horizon <= limits.max_horizon:
         raise RequestInvalid.of("horizon", f"must be from 1 to {limits.max_horizon}, got {query.horizon}")
-    _check_levels(query.quantile_levels, limits.max_quantile_levels)
-    if query.start_time is not None and not query.sequence.size:
+    if query.quantile_levels:
+        _check_levels(query.quantile_levels, limits.max_quantile_levels)
+    if query.start_time is not None and not length:
         text = "is the time of sequence_data[0], and there is no sequence_data"
         raise RequestInvalid.of("start_time", text)
     if query.covariates:
@@ -203,17 +214,19 @@ def _judged(query: ForecastQuery, limits: RequestLimits) -> ForecastQuery:
     return query
 
 
-def _start_time(request: ForecastRequest) -> datetime:
+def _start_time(time: Timestamp) -> datetime:
     try:
-        return request.start_time.ToDatetime(UTC)
+        return time.ToDatetime(UTC)
     except (ValueError, OverflowError) as exc:
         raise RequestInvalid.of("start_time", "must be a time in the years 1 to 9999") from exc
 
 
-def _check_sequence(sequence: FloatArray, max_length: int) -> None:
-    if len(sequence) > max_length:
-        raise RequestInvalid.of("sequence_data", f"may hold {max_length} values at most, got {len(sequence)}")
-    check_finite("sequence_data", sequence)
+_READERS: Mapping[str, Callable[[Any], object]] = {
+    "quantile_levels": tuple,
+    "start_time": _start_time,
+    "covariates": covariates_from_messages,
+}
+"""What makes a field of a `ForecastRequest` one of a query, where it is not that already."""
 
 
 def _check_levels(levels: Sequence[float], max_levels: int) -> None:

@@ -15,7 +15,7 @@ from ray.serve import context, multiplex
 
 from forecast_grpc.domain import CacheTier
 from forecast_grpc.errors import ModelNotFound
-from forecast_grpc.loading import HotModel, HotSet
+from forecast_grpc.loading import Acquired, HotModel, HotSet
 from forecast_grpc.loading.hot import PUSH_INTERVAL_S, SWAPS_PER_S
 from tests.loading.conftest import Bench, MakeBench
 from tests.loading.test_loader import settled
@@ -271,6 +271,23 @@ async def test_ray_hears_of_every_request(make_bench: MakeBench, make_hot: MakeH
     bench.now[0] += 1.0
     await hot.set.acquire("a")
     assert sum(counted) == 1_002
+
+
+async def test_a_hot_model_is_at_hand(make_bench: MakeBench, make_hot: MakeHot) -> None:
+    """It is there at once; but where another has come in since, the multiplexer hears first that it is in use."""
+    bench = await make_bench()
+    for name in "ab":
+        bench.publish(name)
+    hot = await make_hot(bench, 2)
+    assert await tiers(hot, "a") == [CacheTier.COLD]
+    await tiers(hot, "a")
+    assert isinstance(hot.set.at_hand("a"), Acquired)
+    await tiers(hot, "b")
+    waiting = hot.set.at_hand("a")
+    assert not isinstance(waiting, Acquired)
+    assert (await waiting).tier is CacheTier.HOT
+    assert list(hot.multiplexer.models) == ["b", "a"]
+    assert isinstance(hot.set.at_hand("a"), Acquired)
 
 
 async def test_ray_is_seldom_told_who_is_hot(make_bench: MakeBench, make_hot: MakeHot) -> None:
