@@ -15,14 +15,18 @@ _CODES = {
 }  # By their numbers, which are those of `errors.Code`.
 
 
-async def end(context: Any) -> None:  # noqa: ANN401 - gRPC's, without a public type
-    """Ends a call where a status other than OK has been set: with that, and the trailing metadata, alone.
+def failed(context: Any) -> bool:  # noqa: ANN401 - gRPC's, without a public type
+    """Whether a status other than OK has been set, so that the call has to be brought to its `end`."""
+    return context.code() not in _FINE
 
-    gRPC would send a unary answer's message before it, empty as it is, and clients' retry policies try again only
-    where no answer has begun.
+
+async def end(context: Any) -> None:  # noqa: ANN401
+    """Ends a call that has failed with its status and the trailing metadata alone.
+
+    gRPC would send a unary answer's message before them, empty as it is, and clients' retry policies try again
+    only where no answer has begun.
     """
-    if (code := context.code()) not in _FINE:
-        await context.abort(code, context.details() or "")
+    await context.abort(context.code(), context.details() or "")
 
 
 def fail(error: ForecastError, context: Any, trailing: Iterable[tuple[str, Any]]) -> None:  # noqa: ANN401

@@ -29,28 +29,22 @@ class DirectCalls:
     def _handler(self, rpc: MethodDescriptor) -> Callable[[Any, Any], Awaitable[Any]]:
         """A coroutine function of a message, or a stream of them, and gRPC's context."""
         method, replica = getattr(self._service, rpc.name), self._replica
-        run = _streaming(method) if rpc.server_streaming else _unary(method)
+        run: _Run = _streaming(method) if rpc.server_streaming else method
         if replica.timeout_s is not None:
             run = _limited(run, replica.timeout_s)
 
         async def handle(request: Any, context: Any) -> Any:  # noqa: ANN401 - what gRPC brings and takes
-            door = DirectContext(context)
-            answer = await answered(request, door)
-            await door.end()
+            door, answer = DirectContext(context), None
+            if not self._strange(door) and (replica.enter_at_once() or await self._waited(door)):
+                try:
+                    answer = await run(request, door)
+                except Exception as exc:  # noqa: BLE001 - gRPC would tell the caller all of it
+                    self._fail(door, exc)
+                finally:
+                    replica.leave()
+            if door.failed():
+                await door.end()
             return answer
-
-        async def answered(request: Any, door: DirectContext) -> Any:  # noqa: ANN401
-            if self._strange(door):
-                return None
-            if not replica.enter_at_once() and not await self._waited(door):
-                return None
-            try:
-                return await run(request, door)
-            except Exception as exc:  # noqa: BLE001 - gRPC would tell the caller all of it
-                self._fail(door, exc)
-                return None
-            finally:
-                replica.leave()
 
         return handle
 
@@ -84,10 +78,6 @@ class DirectCalls:
 
 
 _Run = Callable[[Any, DirectContext], Awaitable[Any]]
-
-
-def _unary(method: Callable[..., Awaitable[Any]]) -> _Run:
-    return lambda request, door: method(request, grpc_context=door)
 
 
 def _streaming(method: Callable[..., AsyncGenerator[Any]]) -> _Run:

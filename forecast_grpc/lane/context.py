@@ -47,8 +47,12 @@ class DirectContext:
         """Beside the request id."""
         self._context.set_trailing_metadata((("request_id", self.request_id), *trailing))
 
+    def failed(self) -> bool:
+        """Whether a status other than OK has been set."""
+        return endings.failed(self._context)
+
     async def end(self) -> None:
-        """Ends the call where a status other than OK has been set."""
+        """Ends a call that has failed."""
         await endings.end(self._context)
 
     def set_code(self, code: grpc.StatusCode) -> None:

@@ -68,7 +68,8 @@ def ending_well(factory: Callable[..., Any]) -> Callable[..., Any]:
 def _unary(handler: Handler) -> Handler:
     async def handled(request: Any, context: Any) -> bytes:  # noqa: ANN401 - gRPC's, without public types
         answer = await handler(request, context)
-        await endings.end(context)
+        if endings.failed(context):
+            await endings.end(context)
         return answer
 
     return handled
@@ -78,7 +79,8 @@ def _streams(handler: StreamHandler) -> Callable[[Any, Any], Awaitable[None]]:
     async def handled(requests: Any, context: Any) -> None:  # noqa: ANN401
         async with aclosing(handler(requests, context)) as answers:
             await endings.write(answers, context)
-        await endings.end(context)
+        if endings.failed(context):
+            await endings.end(context)
 
     return handled
 

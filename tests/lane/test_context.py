@@ -26,7 +26,8 @@ async def call() -> AsyncIterator[Any]:
         if request:
             door.set_code(grpc.StatusCode[request.decode()])
             door.set_details("Not now.")
-        await door.end()
+        if door.failed():
+            await door.end()
         return b"answer"
 
     server = grpc.aio.server()
