@@ -10,7 +10,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,18 @@ SERVICERS = (
 )
 """For `grpc_servicer_functions`: import paths of what adds the services that Ray Serve is to offer. The first one
 prepares the server."""
+
+NODE_ENVIRONMENT: Mapping[str, str] = {
+    # A service for production does not report home unless its operator says so.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray's agent counts what a replica's metrics have seen one by one, and all of a report at a stretch: of ten
+    # seconds, which is Ray's default, a tenth of one under load, in which a small machine has one core less.
+    "RAY_metrics_report_interval_ms": "2000",
+    # Of the dozens of threads of a replica each has memory of its own from glibc, up to eight for a core: a warm
+    # model takes a quarter less where they share two.
+    "MALLOC_ARENA_MAX": "2",
+}
+"""What Ray inherits on each machine, whichever ingress there is, where the operator says nothing else."""
 
 READY_TIMEOUT_S = 120.0
 """How long the ingress may take to find the replicas once they are up, in seconds."""
@@ -125,14 +137,8 @@ def wait_until_serving(address: str, timeout_s: float) -> None:
 
 def _set_environment(ingress: IngressMode, folder: Path) -> None:
     """What Ray and its children have to inherit."""
-    # A service for production does not report home unless its operator says so.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray's agent counts what a replica's metrics have seen one by one, and all of a report at a stretch: of ten
-    # seconds, which is Ray's default, a tenth of one under load, in which a small machine has one core less.
-    os.environ.setdefault("RAY_metrics_report_interval_ms", "2000")
-    # Of the dozens of threads of a replica each has memory of its own from glibc, up to eight for a core: a warm
-    # model takes a quarter less where they share two.
-    os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+    for name, value in NODE_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     if ingress is IngressMode.PROXY:
         os.environ.pop("RAY_SERVE_ENABLE_HA_PROXY", None)
         return

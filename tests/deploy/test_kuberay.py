@@ -15,7 +15,7 @@ from jsonschema.protocols import Validator
 from ray.serve.schema import ServeDeploySchema
 
 import forecast_grpc
-from forecast_grpc.cli._cluster import SERVICERS
+from forecast_grpc.cli._cluster import NODE_ENVIRONMENT, SERVICERS
 from forecast_grpc.config import Settings
 from forecast_grpc.names import APPLICATION_NAME, DEPLOYMENT_NAME, GRPC_PORT, HTTP_PORT
 from forecast_grpc.routing.haproxy import haproxy_environment
@@ -120,7 +120,7 @@ def test_ray_serve_accepts_its_configuration() -> None:
 def test_it_runs_behind_haproxy_from_the_start() -> None:
     """Head and workers get the environment of `forecast-grpc serve`, with HAProxy's files in a volume."""
     for template in (HEAD, WORKER):
-        wanted = haproxy_environment(Path(mount(template)))
+        wanted = {**NODE_ENVIRONMENT, **haproxy_environment(Path(mount(template)))}
         assert wanted.items() <= environment(template).items()
 
 

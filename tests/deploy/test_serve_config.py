@@ -1,6 +1,7 @@
 """serve_config.yaml is what Ray Serve accepts, and what `serve run` really runs."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import yaml
 from pydantic import ValidationError
 from ray.serve.schema import ServeDeploySchema
 
-from forecast_grpc.cli._cluster import SERVICERS
+from forecast_grpc.cli._cluster import NODE_ENVIRONMENT, SERVICERS
 from forecast_grpc.cli._ports import free_port
 from forecast_grpc.config import Settings
 from forecast_grpc.names import APPLICATION_NAME, GRPC_PORT, HTTP_PORT
@@ -65,6 +66,12 @@ def test_its_args_are_settings(config: dict[str, Any]) -> None:
     """What stands under `args` are settings of ours."""
     args = config["applications"][0]["args"]
     assert Settings(**args).model_dump(include=set(args)) == args
+
+
+def test_the_docs_export_what_serve_sets() -> None:
+    """Whoever starts Ray by hand sets on each node what `forecast-grpc serve` sets."""
+    exported = re.findall(r"^export (\w+)=(\S+)", (ROOT / "docs/deploy-ray.md").read_text(), re.MULTILINE)
+    assert NODE_ENVIRONMENT.items() <= dict(exported).items()
 
 
 @pytest.mark.parametrize("ingress", ["proxy", "haproxy"])
