@@ -135,14 +135,17 @@ def isolation(*, seconds: float = 10.0, repetitions: int = 5, lane: str = "off")
             beside_cold = [_beside(fleet, f"cold-{n}-%07d", cold, seconds) for n in range(repetitions)]
             # Some were dropped for cold ones, and would drop others when they come back.
             require(fleet.load(**everyone))
-            before = _evictions(fleet)
+            before = _moves(fleet)
             names = [f"unknown-{number}-%07d" for number in range(repetitions)]
             beside_unknown = [_beside(fleet, each, unknown, seconds) for each in names]
-            evicted = _evictions(fleet) - before
+            evicted, loaded = (now - then for now, then in zip(_moves(fleet), before, strict=True))
     return [
         *_slowed(f"{cold} cold customers a second", "OK", beside_cold),
         *_slowed(f"{unknown} unknown customers a second", "NOT_FOUND", beside_unknown),
-        Finding(what="models that were evicted meanwhile", measured=evicted, at_most=0),
+        # A warm customer whose replica is busy is sent to the other one, which loads its model and drops another.
+        Finding(what="warm customers who came to the other replica meanwhile", measured=loaded),
+        Finding(what="models that were evicted meanwhile", measured=evicted),
+        Finding(what="models that were evicted for nobody", measured=max(0.0, evicted - loaded), at_most=0),
     ]
 
 
@@ -155,9 +158,10 @@ def _beside(fleet: Fleet, customers: str, rate: int, seconds: float) -> tuple[Re
     return quiet, disturbed, others.result()
 
 
-def _evictions(fleet: Fleet) -> float:
+def _moves(fleet: Fleet) -> tuple[float, float]:
+    """Models that the replicas have dropped for lack of room so far, and those that they have loaded."""
     time.sleep(METRICS_AGE_S)
-    return fleet.metric("warm_evictions_total")
+    return fleet.metric("warm_evictions_total"), fleet.metric("loads_total", outcome="ok")
 
 
 def _warm(fleet: Fleet, seconds: float) -> Result:

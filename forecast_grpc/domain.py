@@ -86,7 +86,7 @@ class ForecastQuery:
     """The version asked for; None for the active one."""
 
     complete: bool = False
-    """Whether no observation is known to be missing; if not, some may be."""
+    """Whether it is known that no observation is missing; if not, some may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
