@@ -1,77 +1,32 @@
 """The service on a bucket, over both protocols and in both ingress modes, and what a failing bucket does to it."""
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from itertools import count, pairwise
-from pathlib import Path
 
-import grpc
 import pytest
 
-from forecast_grpc.store import ModelStore, open_store
-from forecast_grpc.v1.forecast_pb2 import ForecastRequest
-from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 from tests import stores
+from tests.bucketed import Bucketed, serving_bucket
 from tests.conftest import INGRESS_MODES
-from tests.service import Outcome, RunningService, eventually, serving
-from tests.store.fault_proxy import Fault, FaultProxy, faulty
-from tests.store.servers import moto
+from tests.service import Outcome, eventually
+from tests.store.fault_proxy import Fault
 
 STORE_TIMEOUT_S = 2.0
-SLOW_S = 0.4
-"""What a GET can take without being given up for another attempt."""
-
 GRACE_S = 2.0
 """What a busy machine may add."""
 
 FAULTS = (Fault.ERROR, Fault.DENIED, Fault.RESET, Fault.HANG, Fault.TRUNCATED)
 
-_numbers = count()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bucketed:
-    """A service, its store, and what stands between them."""
-
-    service: RunningService
-    """Reaches the store by way of the proxy."""
-
-    proxy: FaultProxy
-    """Between the two."""
-
-    store: ModelStore
-    """The same store, past the proxy."""
-
-    def ask(self, protocol: str, customer: str) -> Outcome:
-        """One forecast."""
-        ask = self.service.http if protocol == "http" else self.service.grpc
-        return ask(None, customer)
-
-    def cold(self) -> str:
-        """A customer with a model that the service has not been asked for yet."""
-        name = f"cold-{next(_numbers)}"
-        self.store.publish(name, stores.publisher(stores.trend(1.0)))
-        return name
-
 
 @pytest.fixture(scope="module", params=INGRESS_MODES)
 def bucketed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucketed]:
-    """One replica, which gives the store two seconds and looks for new versions five times a second."""
-    folder: Path = tmp_path_factory.mktemp("unused")
-    options = ["--set", f"store_timeout_s={STORE_TIMEOUT_S}", "--set", "refresh_interval_s=0.2"]
-    with moto() as server, faulty(server.endpoint) as proxy, pytest.MonkeyPatch.context() as environment:
-        for name, value in server.environment.items():
-            environment.setenv(name, value)
-        store = open_store(server.url("models"))
-        store.publish("customer_123", stores.publisher(stores.trend(1.45)))
-        url = server.url("models", endpoint=proxy.endpoint)
-        # The last --store counts.
-        with serving(folder, request.param, "--store", url, *options) as service:
-            yield Bucketed(service=service, proxy=proxy, store=store)
+    """One replica, which gives up a store that does not answer after two seconds."""
+    with serving_bucket(
+        tmp_path_factory.mktemp("unused"), request.param, store_timeout_s=STORE_TIMEOUT_S
+    ) as running:
+        yield running
 
 
 @pytest.fixture(params=["grpc", "http"])
@@ -87,8 +42,8 @@ def test_a_cold_load_is_one_get(bucketed: Bucketed, protocol: str) -> None:
     outcome = bucketed.ask(protocol, customer)
     assert outcome.code == "OK"
     assert outcome.metadata["forecast-cache"] == "cold"
-    seen = [each.method for each in bucketed.proxy.seen if f"/{customer}/" in each.path]
-    assert seen == ["GET"]
+    seen = [each for each in bucketed.proxy.seen if f"/{customer}/" in each.path and not each.conditional]
+    assert [each.method for each in seen] == ["GET"]
     assert bucketed.ask(protocol, customer).metadata["forecast-cache"] == "hot"
 
 
@@ -140,42 +95,6 @@ def test_a_failing_store(bucketed: Bucketed, protocol: str, fault: Fault) -> Non
     assert bucketed.ask(protocol, customer).code == "OK"
 
 
-@pytest.mark.alone
-def test_many_callers_of_one_cold_customer_make_one_get(bucketed: Bucketed) -> None:
-    """200 at once are all answered, by one GET."""
-    customer = bucketed.cold()
-    bucketed.proxy.delay_s = SLOW_S
-    try:
-        codes = codes_of(bucketed, customer, 200, timeout_s=20.0)
-    finally:
-        bucketed.proxy.delay_s = 0.0
-    assert codes == {"OK": 200}
-    assert loads(bucketed, customer) == 1
-
-
-@pytest.mark.alone
-def test_callers_that_give_up_leave_a_load_that_ends(bucketed: Bucketed) -> None:
-    """1,000 with deadlines shorter than the load: it is made once, it ends, the next one hits, nothing is left."""
-    customer = bucketed.cold()
-    bucketed.proxy.delay_s = SLOW_S
-    try:
-        codes = codes_of(bucketed, customer, 1_000, timeout_s=SLOW_S / 2)
-    finally:
-        bucketed.proxy.delay_s = 0.0
-    # More than a replica takes at a time may be refused before their deadlines. On a busy machine
-    # some come only when the load has ended, and are answered.
-    assert codes["DEADLINE_EXCEEDED"] >= 100
-    assert set(codes) <= {"DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "OK"}
-    # The replica may refuse for a moment yet, with no word of its cache, while it works off the thousand.
-    eventually(lambda: bucketed.ask("grpc", customer).metadata.get("forecast-cache") in {"warm", "hot"})
-    assert loads(bucketed, customer) == 1
-    names = ("requests_in_flight", "loads_in_flight")
-    # A scrape may come before the replica has told of them.
-    eventually(
-        lambda: [bucketed.service.metrics().get(f"ray_forecast_grpc_{name}") for name in names] == [0.0, 0.0]
-    )
-
-
 def test_a_silent_store_under_load(bucketed: Bucketed) -> None:
     """Warm customers notice nothing; cold ones are refused, each with the time to try again; then all is well."""
     warm = [bucketed.cold() for _ in range(5)]
@@ -197,26 +116,6 @@ def test_a_silent_store_under_load(bucketed: Bucketed) -> None:
     assert {each.metadata["forecast-cache"] for each in served} <= {"hot", "warm"}
     for customer in cold:
         assert bucketed.ask("grpc", customer).code == "OK"
-
-
-def codes_of(bucketed: Bucketed, customer: str, callers: int, timeout_s: float) -> Counter[str]:
-    """How many of so many callers at once got which code."""
-    metadata = (("multiplexed_model_id", customer),)
-    with grpc.insecure_channel(bucketed.service.grpc_address) as channel:
-        ask = ForecastServiceStub(channel).Forecast.future
-        calls = [ask(ForecastRequest(), metadata=metadata, timeout=timeout_s) for _ in range(callers)]
-        return Counter(call.code().name for call in calls)
-
-
-def loads(bucketed: Bucketed, customer: str) -> int:
-    """GETs of the customer's objects that came to the proxy, of those that do not look for a newer one.
-
-    What comes when the one before has had its time is that one, made again by the client of the store: on a
-    busy machine the proxy, which is in the process of all the callers, may answer too late for it.
-    """
-    seen = (each for each in bucketed.proxy.seen if f"/{customer}/" in each.path and not each.conditional)
-    came = [each.at for each in seen if each.method == "GET"]
-    return bool(came) + sum(later - before < SLOW_S for before, later in pairwise(came))
 
 
 def test_the_operator_is_told(bucketed: Bucketed) -> None:

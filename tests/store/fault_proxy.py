@@ -1,7 +1,6 @@
 """A proxy in front of an object store that notes every request and can fail each in a way of its own."""
 
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,9 +57,6 @@ class Seen:
     signed: bool
     """Whether it had credentials."""
 
-    at: float
-    """When it came, by `time.monotonic`."""
-
 
 class FaultProxy(ThreadingHTTPServer):
     """Forwards to `upstream`. `fault` is for every request, `plan` for the next ones, first come first served."""
@@ -109,9 +105,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         conditional = "If-Match" in self.headers or "If-None-Match" in self.headers
         signed = "Authorization" in self.headers
-        at = time.monotonic()
         self.server.seen.append(
-            Seen(method=self.command, path=self.path, conditional=conditional, signed=signed, at=at)
+            Seen(method=self.command, path=self.path, conditional=conditional, signed=signed)
         )
         fault = self.server.next_fault()
         if fault is Fault.RESET:
