@@ -50,6 +50,9 @@ def haproxy_environment(folder: Path) -> Mapping[str, str]:
         # gRPC's newer way to read sockets hands each event to another thread, which costs a replica a quarter of
         # its time with as many connections as there are calls.
         "GRPC_EXPERIMENTS": "-event_engine_listener",
+        # Ray has HAProxy send a line of each call to port 514, where on most machines nobody listens. The replicas
+        # log each request themselves, with its customer; of HAProxy's lines one in a thousand goes out.
+        "RAY_SERVE_HAPROXY_LOG_TARGET": "127.0.0.1:514 sample 1:1000",
         # By default Ray kills a proxy that has not started within five seconds; on a busy machine the next
         # one takes as long, and `serve deploy` fails or a machine is left without one.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",

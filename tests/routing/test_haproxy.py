@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -109,12 +109,35 @@ def test_a_replica_that_hangs_up_is_not_the_callers_trouble(tmp_path: Path) -> N
     assert answered == {str(each) for each in ports[1:]}
 
 
+def test_few_lines_go_to_the_syslog(tmp_path: Path) -> None:
+    """Of the lines that HAProxy has for each call, one in a thousand leaves: nobody need listen there."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as syslog, replicas(1) as ports:
+        syslog.bind(("127.0.0.1", 0))
+        target = haproxy_environment(tmp_path)["RAY_SERVE_HAPROXY_LOG_TARGET"]
+        heard_here = target.replace(":514 ", f":{syslog.getsockname()[1]} ")
+        with haproxy(tmp_path, ports, RAY_SERVE_HAPROXY_LOG_TARGET=heard_here) as port:
+            eventually(lambda: one_server_each(port, ports))
+            syslog.setblocking(False)
+            lines_of(syslog)
+            assert {posted(port, customer) for customer in CUSTOMERS} == {str(ports[0])}
+        assert lines_of(syslog) <= 1
+
+
+def lines_of(syslog: socket.socket) -> int:
+    """How many have come since the last call."""
+    lines = 0
+    with suppress(BlockingIOError):
+        while syslog.recv(65_535):
+            lines += 1
+    return lines
+
+
 @contextmanager
-def haproxy(folder: Path, ports: list[int]) -> Iterator[int]:
+def haproxy(folder: Path, ports: list[int], **variables: str) -> Iterator[int]:
     """Ray's HAProxy before these servers, as our environment makes it; the port that it listens on."""
     config, port = folder / "haproxy.cfg", free_port()
     own_ports = {name: str(free_port()) for name in PORT_VARIABLES}
-    environment = os.environ | haproxy_environment(folder) | own_ports
+    environment = os.environ | haproxy_environment(folder) | own_ports | variables
     render = [sys.executable, "-c", RENDER, str(config), str(port), *map(str, ports)]
     subprocess.run(render, env=environment, check=True, timeout=120)
     subprocess.run([get_haproxy_binary(), "-c", "-f", str(config)], check=True, timeout=60)
