@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import httpx
+import psutil
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -296,6 +297,12 @@ def test_a_bad_field_is_named(ask: Ask, customer: str, fields: dict[str, Any], f
     assert outcome.http_status in {None, 400}
     assert field in outcome.message
     assert_discreet(outcome)
+
+
+def test_replicas_have_their_share_of_a_busy_machine(service: RunningService) -> None:
+    """They run at the niceness of whoever started the service, and not behind all others, as Ray has it."""
+    niceness = psutil.Process(service.process.pid).nice()
+    assert {process.nice() for process in service.replica_processes()} == {niceness}
 
 
 def test_an_overflow_leaves_no_warning(ask: Ask, service: RunningService) -> None:

@@ -46,6 +46,9 @@ NODE_ENVIRONMENT: Mapping[str, str] = {
     # Of the dozens of threads of a replica each has memory of its own from glibc, up to eight for a core: a warm
     # model takes a quarter less where they share two.
     "MALLOC_ARENA_MAX": "2",
+    # Ray starts replicas and HAProxy at niceness 15, so that batch work leaves time for Ray's own processes. What
+    # else is busy on the machine has thirty times their share then, and callers wait for half a minute.
+    "RAY_worker_niceness": "0",
 }
 """What Ray inherits on each machine, whichever ingress there is, where the operator says nothing else."""
 
