@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _starts_a_service(item: pytest.Item) -> bool:
     module = item.getparent(pytest.Module)
-    starters = ("serving", "serving_bucket", "ray_cluster", "ray_on", "marked")
+    starters = ("serving", "serving_bucket", "running", "ray_cluster", "ray_on", "marked")
     named = any(hasattr(getattr(module, "obj", None), starter) for starter in starters)
     return "service" in getattr(item, "fixturenames", ()) or named
 

@@ -1,10 +1,7 @@
 """What Ray's request handling does for a call is so in the direct lane too: each fact holds in both lanes."""
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -13,25 +10,12 @@ import pytest
 from forecast_grpc.v1.forecast_pb2 import ForecastRequest
 from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 from tests import stores
-from tests.service import Outcome, RunningService, eventually, serving
+from tests.lane.held_calls import SLOTS, held, running
+from tests.service import Outcome, RunningService, eventually
 from tests.slow_model import CUSTOMERS, Gate
 
-LANES = ("direct", "ordinary")
-SLOTS, QUEUE = 4, 2
-
-
-@pytest.fixture(scope="module", params=LANES)
-def lane(request: pytest.FixtureRequest) -> str:
-    """Which way calls take behind HAProxy."""
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def gate(lane: str, tmp_path_factory: pytest.TempPathFactory) -> Gate:
-    """A store with a model that can be held up."""
-    store: Path = tmp_path_factory.mktemp(lane) / "store"
-    stores.build(store)
-    return Gate(store)
+QUEUE = 2
+"""Calls that may wait."""
 
 
 @pytest.fixture(scope="module")
@@ -39,41 +23,6 @@ def small(lane: str, gate: Gate) -> Iterator[RunningService]:
     """One replica that handles four calls at a time and has two wait."""
     with running(lane, gate, f"max_ongoing_requests={SLOTS}", f"max_queued_requests={QUEUE}") as service:
         yield service
-
-
-@contextmanager
-def running(lane: str, gate: Gate, *settings: str) -> Iterator[RunningService]:
-    """A service whose calls take this lane."""
-    allowed = ("allow_pickles=true", f"direct_lane={'auto' if lane == 'direct' else 'off'}")
-    options = [f"--set={each}" for each in (*allowed, *settings)]
-    try:
-        with serving(gate.store, "haproxy", *options) as service:
-            yield service
-    finally:
-        gate.open()
-
-
-@contextmanager
-def held(service: RunningService, gate: Gate, calls: int) -> Iterator[list[Future[str]]]:
-    """So many calls under way in the body. They go on after it, if not before."""
-    eventually(lambda: gate.waiting == 0)
-    gate.close()
-    with ThreadPoolExecutor(calls) as pool:
-        futures = [pool.submit(patient, service, customer) for customer in CUSTOMERS[:calls]]
-        try:
-            eventually(lambda: gate.waiting >= min(calls, SLOTS))
-            yield futures
-        finally:
-            gate.open()
-
-
-def patient(service: RunningService, customer: str) -> str:
-    """The status of a call whose caller has two minutes for it."""
-    with grpc.insecure_channel(service.grpc_address) as channel:
-        call: Any = ForecastServiceStub(channel).Forecast.future
-        metadata = (("multiplexed_model_id", customer),)
-        code: grpc.StatusCode = call(ForecastRequest(), metadata=metadata, timeout=120).code()
-        return code.name
 
 
 def in_flight(service: RunningService) -> float:
