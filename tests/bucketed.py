@@ -43,7 +43,7 @@ class Bucketed:
 
 
 @contextmanager
-def serving_bucket(unused: Path, ingress: str, *, store_timeout_s: float) -> Iterator[Bucketed]:
+def serving_bucket(ingress: str, *, store_timeout_s: float) -> Iterator[Bucketed]:
     """One replica, which gives the store so many seconds and looks for new versions five times a second."""
     options = ["--set", f"store_timeout_s={store_timeout_s}", "--set", "refresh_interval_s=0.2"]
     with moto() as server, faulty(server.endpoint) as proxy, pytest.MonkeyPatch.context() as environment:
@@ -53,5 +53,5 @@ def serving_bucket(unused: Path, ingress: str, *, store_timeout_s: float) -> Ite
         store.publish("customer_123", stores.publisher(stores.trend(1.45)))
         url = server.url("models", endpoint=proxy.endpoint)
         # The last --store counts.
-        with serving(unused, ingress, "--store", url, *options) as service:
+        with serving(Path("unused"), ingress, "--store", url, *options) as service:
             yield Bucketed(service=service, proxy=proxy, store=store)

@@ -21,11 +21,9 @@ SLOW_S = 0.4
 
 
 @pytest.fixture(scope="module", params=INGRESS_MODES)
-def bucketed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucketed]:
+def bucketed(request: pytest.FixtureRequest) -> Iterator[Bucketed]:
     """One replica, which waits long for its store."""
-    with serving_bucket(
-        tmp_path_factory.mktemp("unused"), request.param, store_timeout_s=STORE_TIMEOUT_S
-    ) as running:
+    with serving_bucket(request.param, store_timeout_s=STORE_TIMEOUT_S) as running:
         yield running
 
 
