@@ -26,7 +26,7 @@ from forecast_grpc.cli._ports import BLOCK, GRPC_BLOCKS, HTTP_BLOCKS, free_block
 from forecast_grpc.cli._processes import Stopped, children, end, temporary_folder
 from forecast_grpc.config import Settings
 from forecast_grpc.names import APPLICATION_NAME
-from forecast_grpc.routing.haproxy import PORT_VARIABLES, haproxy_environment
+from forecast_grpc.routing.haproxy import CLOSE_SPREAD_S, PORT_VARIABLES, haproxy_environment
 
 SERVICERS = (
     "forecast_grpc.routing.retryable.prepare",
@@ -152,7 +152,7 @@ def _set_environment(ingress: IngressMode, folder: Path) -> None:
         os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MIN_{protocol}_PORT", str(first))
         os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MAX_{protocol}_PORT", str(first + BLOCK))
     # HAProxy, on this machine too, hears at once that a replica is to go, and tries another where one has gone.
-    os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "1")
+    os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", str(CLOSE_SPREAD_S + 1))
     for name in PORT_VARIABLES:
         # Any free port will do, so that several services can live on one machine.
         os.environ.setdefault(name, str(free_port()))

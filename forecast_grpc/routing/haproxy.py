@@ -21,6 +21,9 @@ HAPROXY_BALANCE = (
 )
 """What Ray renders behind `balance ` in HAProxy's configuration: consistent hashing with bounded load."""
 
+CLOSE_SPREAD_S = 2
+"""How long an HAProxy that is replaced takes to send its callers on. Replicas that go must stay longer."""
+
 PORT_VARIABLES = (
     "RAY_SERVE_HAPROXY_METRICS_PORT",
     "RAY_SERVE_HAPROXY_STATS_PORT",
@@ -53,6 +56,11 @@ def haproxy_environment(folder: Path) -> Mapping[str, str]:
         # Ray has HAProxy send a line of each call to port 514, where on most machines nobody listens. The replicas
         # log each request themselves, with its customer; of HAProxy's lines one in a thousand goes out.
         "RAY_SERVE_HAPROXY_LOG_TARGET": "127.0.0.1:514 sample 1:1000",
+        # When its list of replicas changes, a new HAProxy takes over, and the old one tells its callers to go: by
+        # default those too that have only just come. A client on gRPC's C core 1.83 to 1.85, Python's among them,
+        # that hears so before its first call neither makes it nor connects again: it waits until its deadline.
+        # Spread over two seconds, hardly any hears so at once.
+        "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": str(CLOSE_SPREAD_S),
         # By default Ray kills a proxy that has not started within five seconds; on a busy machine the next
         # one takes as long, and `serve deploy` fails or a machine is left without one.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "30",

@@ -1,27 +1,54 @@
-"""The load brings as many replicas as it needs, in both lanes."""
+"""Replicas come and go under load, in both lanes: no call is lost, and the load brings as many as it needs."""
 
+import json
+import os
+import re
+import subprocess
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 from tests.lane.held_calls import held, running
-from tests.service import RunningService, eventually
+from tests.service import Outcome, RunningService, eventually
 from tests.slow_model import Gate
 
 pytestmark = pytest.mark.alone
 
-START_TIMEOUT_S = 240.0
+UPDATE_TIMEOUT_S = 240.0
+
+DEPLOY = """
+import json, sys
+import ray
+from ray import serve
+from forecast_grpc.app import app
+from forecast_grpc.config import Settings
+
+ray.init(logging_level="ERROR", log_to_driver=False)
+serve.run(app(Settings(**json.loads(sys.argv[1]))), name="default")
+"""
 
 
-def test_calls_under_way_bring_another(lane: str, gate: Gate) -> None:
-    """More calls under way than a replica is to have bring a second one, and each of them is answered."""
-    settings = ("max_replicas=2", "target_ongoing_requests=1", "upscale_delay_s=0.5")
-    with running(lane, gate, *settings, "num_cpus_per_replica=0.1") as service:
+def test_the_load_brings_and_an_update_ends_replicas(lane: str, gate: Gate) -> None:
+    """Calls under way bring a second replica; an update and a scale-down let each call end, and none fails."""
+    elastic = (
+        "max_replicas=2",
+        "target_ongoing_requests=1",
+        "upscale_delay_s=0.5",
+        "num_cpus_per_replica=0.1",
+    )
+    with running(lane, gate, *elastic) as service:
         with held(service, gate, 6) as calls:
-            eventually(lambda: replicas_so_far(service) == 2, START_TIMEOUT_S)
+            eventually(lambda: replicas_so_far(service) == 2, UPDATE_TIMEOUT_S)
         assert {call.result() for call in calls} == {"OK"}
+        with Traffic(service) as traffic:
+            lets_calls_end(service, lane, gate, num_replicas=2, max_hot_models=7)
+            lets_calls_end(service, lane, gate, num_replicas=1, max_hot_models=7)
+        assert {each.code for each in traffic.outcomes} == {"OK"}
+        assert {line["lane"] for line in service.log_lines(event="lane")} == {lane}
 
 
 def test_busy_replicas_bring_another(lane: str, gate: Gate) -> None:
@@ -34,9 +61,10 @@ def test_busy_replicas_bring_another(lane: str, gate: Gate) -> None:
         "num_cpus_per_replica=0.1",
     )
     with running(lane, gate, *settings) as service, ExitStack() as stack:
-        for _ in range(4):
-            stack.enter_context(Traffic(service))
-        eventually(lambda: replicas_so_far(service) == 2, START_TIMEOUT_S)
+        traffic = [stack.enter_context(Traffic(service)) for _ in range(4)]
+        eventually(lambda: replicas_so_far(service) == 2, UPDATE_TIMEOUT_S)
+        stack.close()
+        assert {outcome.code for each in traffic for outcome in each.outcomes} == {"OK"}
 
 
 class Traffic:
@@ -44,6 +72,8 @@ class Traffic:
 
     def __init__(self, service: RunningService) -> None:
         self._service, self._stop = service, threading.Event()
+        self.outcomes: list[Outcome] = []
+        """Of all calls that have ended."""
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> Self:
@@ -56,9 +86,42 @@ class Traffic:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._service.grpc(None, "weekly")
+            self.outcomes.append(self._service.grpc(None, "weekly"))
+
+
+def lets_calls_end(service: RunningService, lane: str, gate: Gate, **settings: int) -> None:
+    """Deploys the service with other settings, which ends replicas, while calls are under way."""
+    with held(service, gate, 4) as calls, ThreadPoolExecutor(1) as pool:
+        before = stopped(service)
+        deployed = pool.submit(deploy, service, lane, num_cpus_per_replica=0.1, **settings)
+        eventually(lambda: stopped(service) > before, UPDATE_TIMEOUT_S)
+        assert not any(call.done() for call in calls)
+        gate.open()
+        assert {call.result() for call in calls} == {"OK"}
+        deployed.result()
+
+
+def deploy(service: RunningService, lane: str, **settings: Any) -> None:
+    """Deploys the service anew, and returns when that is done."""
+    base = {
+        "store": str(service.store),
+        "allow_pickles": True,
+        "direct_lane": "auto" if lane == "direct" else "off",
+    }
+    command = [sys.executable, "-c", DEPLOY, json.dumps(base | settings)]
+    environment = os.environ | service.ray_environment | {"RAY_SERVE_ENABLE_HA_PROXY": "1"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=UPDATE_TIMEOUT_S, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def replicas_so_far(service: RunningService) -> int:
     """How many have ever started."""
     return len(service.log_lines(event="lane"))
+
+
+def stopped(service: RunningService) -> int:
+    """How many replicas have been told to stop so far."""
+    logs = service.logs.glob("controller_*.log")
+    return sum(len(re.findall(r"Stopping Replica\(", path.read_text("utf-8"))) for path in logs)

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -22,18 +23,26 @@ from tests.service import eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Ray ships an HAProxy for Linux alone")
 
+SETTINGS, PING, GOAWAY = 4, 6, 7
+"""Kinds of HTTP/2 frames."""
+
 CUSTOMERS = [f"customer-{number}" for number in range(60)]
 
 # Rendered in a process of its own: Ray reads the environment when it is imported.
 RENDER = """
 import asyncio, sys
 from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
-from ray.serve.config import HTTPOptions
+from ray.serve.config import HTTPOptions, gRPCOptions
+from forecast_grpc.cli._cluster import SERVICERS
 
-config = HAProxyConfig(http_options=HTTPOptions(host="127.0.0.1", port=int(sys.argv[2])))
-servers = [ServerConfig(name=f"s{port}", host="127.0.0.1", port=int(port)) for port in sys.argv[3:]]
+config_file, http_port, grpc_port, *ports = sys.argv[1:]
+config = HAProxyConfig(
+    http_options=HTTPOptions(host="127.0.0.1", port=int(http_port)),
+    grpc_options=gRPCOptions(port=int(grpc_port), grpc_servicer_functions=list(SERVICERS)),
+)
+servers = [ServerConfig(name=f"s{port}", host="127.0.0.1", port=int(port)) for port in ports]
 backend = BackendConfig(name="default", path_prefix="/", app_name="default", servers=servers)
-api = HAProxyApi(cfg=config, backend_configs={"default": backend}, config_file_path=sys.argv[1])
+api = HAProxyApi(cfg=config, backend_configs={"default": backend}, config_file_path=config_file)
 api._generate_config_file_internal()
 """
 
@@ -123,6 +132,53 @@ def test_few_lines_go_to_the_syslog(tmp_path: Path) -> None:
         assert lines_of(syslog) <= 1
 
 
+def test_callers_that_have_just_come_are_not_told_to_go(tmp_path: Path) -> None:
+    """An HAProxy that is replaced between a caller's connection and its first frames takes the caller's calls.
+
+    Clients of gRPC 1.83 to 1.85 that are told to go before their first call wait until their deadline in vain.
+    """
+    with replicas(1) as ports, haproxy_process(tmp_path, ports) as (process, _, port), ExitStack() as stack:
+        eventually(lambda: listening(port))
+        callers = [stack.enter_context(connected(port)) for _ in range(20)]
+        with connected(port) as last:
+            # Whoever came before it has been taken too.
+            assert not told_to_go(last)
+        process.send_signal(signal.SIGUSR1)
+        eventually(lambda: not listening(port))
+        told = [told_to_go(caller) for caller in callers]
+    assert sum(told) <= 5
+
+
+def connected(port: int) -> socket.socket:
+    """A caller that has not sent anything."""
+    return socket.create_connection(("127.0.0.1", port), timeout=10)
+
+
+def listening(port: int) -> bool:
+    """Whether a caller would be taken."""
+    with suppress(ConnectionRefusedError), connected(port):
+        return True
+    return False
+
+
+def told_to_go(caller: socket.socket) -> bool:
+    """Whether a GOAWAY, or the connection's end, comes before the answer to the PING that a caller sends first."""
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    settings = bytes.fromhex("000000 04 00 00000000")
+    ping = bytes.fromhex("000008 06 00 00000000") + bytes(8)
+    caller.sendall(preface + settings)
+    kinds: list[int] = []
+    with caller.makefile("rb") as stream:
+        while head := stream.read(9):
+            kinds.append(head[3])
+            stream.read(int.from_bytes(head[:3], "big"))
+            if kinds == [SETTINGS]:
+                caller.sendall(ping)
+            if kinds[-1] in {PING, GOAWAY}:
+                break
+    return kinds[-1:] != [PING]
+
+
 def lines_of(syslog: socket.socket) -> int:
     """How many have come since the last call."""
     lines = 0
@@ -134,16 +190,25 @@ def lines_of(syslog: socket.socket) -> int:
 
 @contextmanager
 def haproxy(folder: Path, ports: list[int], **variables: str) -> Iterator[int]:
-    """Ray's HAProxy before these servers, as our environment makes it; the port that it listens on."""
-    config, port = folder / "haproxy.cfg", free_port()
+    """Ray's HAProxy before these servers, as our environment makes it; the port that it listens on for HTTP."""
+    with haproxy_process(folder, ports, **variables) as (_, port, _grpc_port):
+        yield port
+
+
+@contextmanager
+def haproxy_process(
+    folder: Path, ports: list[int], **variables: str
+) -> Iterator[tuple[subprocess.Popen[bytes], int, int]]:
+    """The same: its process, and the ports that it listens on for HTTP and gRPC."""
+    config, port, grpc_port = folder / "haproxy.cfg", free_port(), free_port()
     own_ports = {name: str(free_port()) for name in PORT_VARIABLES}
     environment = os.environ | haproxy_environment(folder) | own_ports | variables
-    render = [sys.executable, "-c", RENDER, str(config), str(port), *map(str, ports)]
+    render = [sys.executable, "-c", RENDER, str(config), str(port), str(grpc_port), *map(str, ports)]
     subprocess.run(render, env=environment, check=True, timeout=120)
     subprocess.run([get_haproxy_binary(), "-c", "-f", str(config)], check=True, timeout=60)
     with subprocess.Popen([get_haproxy_binary(), "-db", "-f", str(config)]) as process:
         try:
-            yield port
+            yield process, port, grpc_port
         finally:
             process.kill()
 
