@@ -123,7 +123,7 @@ class Settings(BaseSettings):
     max_queued_requests: int = Field(default=2_000, ge=-1)
     """Requests that may wait for a replica; more are refused with RESOURCE_EXHAUSTED. -1 for no limit."""
 
-    direct_lane: LaneMode = LaneMode.OFF
+    direct_lane: LaneMode = LaneMode.AUTO
     """Whether forecasts over gRPC go past Ray Serve's own request handling: `auto` where that can be, `off` never.
     See docs/performance.md."""
 
