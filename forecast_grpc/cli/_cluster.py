@@ -152,6 +152,7 @@ def _set_environment(ingress: IngressMode, folder: Path) -> None:
         os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MIN_{protocol}_PORT", str(first))
         os.environ.setdefault(f"RAY_SERVE_DIRECT_INGRESS_MAX_{protocol}_PORT", str(first + BLOCK))
     # HAProxy, on this machine too, hears at once that a replica is to go, and tries another where one has gone.
+    # But callers of the HAProxy before still come to it for a while.
     os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", str(CLOSE_SPREAD_S + 1))
     for name in PORT_VARIABLES:
         # Any free port will do, so that several services can live on one machine.

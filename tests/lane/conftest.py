@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests import stores
+from tests.lane.held_calls import DIRECT_LANE
 from tests.slow_model import Gate
 
-LANES = ("direct", "ordinary")
 
-
-@pytest.fixture(scope="module", params=LANES)
+@pytest.fixture(scope="module", params=list(DIRECT_LANE))
 def lane(request: pytest.FixtureRequest) -> str:
     """Which way calls take behind HAProxy."""
     return str(request.param)

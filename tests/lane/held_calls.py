@@ -12,6 +12,9 @@ from forecast_grpc.v1.forecast_pb2_grpc import ForecastServiceStub
 from tests.service import RunningService, eventually, serving
 from tests.slow_model import CUSTOMERS, Gate
 
+DIRECT_LANE = {"direct": "auto", "ordinary": "off"}
+"""The setting `direct_lane` of each lane."""
+
 SLOTS = 4
 """Calls under way at a time."""
 
@@ -19,7 +22,7 @@ SLOTS = 4
 @contextmanager
 def running(lane: str, gate: Gate, *settings: str) -> Iterator[RunningService]:
     """A service whose calls take this lane."""
-    allowed = ("allow_pickles=true", f"direct_lane={'auto' if lane == 'direct' else 'off'}")
+    allowed = ("allow_pickles=true", f"direct_lane={DIRECT_LANE[lane]}")
     options = [f"--set={each}" for each in (*allowed, *settings)]
     try:
         with serving(gate.store, "haproxy", *options) as service:

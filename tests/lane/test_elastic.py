@@ -12,13 +12,16 @@ from typing import Any, Self
 
 import pytest
 
-from tests.lane.held_calls import held, running
+from tests.lane.held_calls import DIRECT_LANE, held, running
 from tests.service import Outcome, RunningService, eventually
 from tests.slow_model import Gate
 
 pytestmark = pytest.mark.alone
 
 UPDATE_TIMEOUT_S = 240.0
+
+ELASTIC = ("max_replicas=2", "num_cpus_per_replica=0.1")
+"""What lets the load bring a second replica, on two cores."""
 
 DEPLOY = """
 import json, sys
@@ -34,13 +37,7 @@ serve.run(app(Settings(**json.loads(sys.argv[1]))), name="default")
 
 def test_the_load_brings_and_an_update_ends_replicas(lane: str, gate: Gate) -> None:
     """Calls under way bring a second replica; an update and a scale-down let each call end, and none fails."""
-    elastic = (
-        "max_replicas=2",
-        "target_ongoing_requests=1",
-        "upscale_delay_s=0.5",
-        "num_cpus_per_replica=0.1",
-    )
-    with running(lane, gate, *elastic) as service:
+    with running(lane, gate, *ELASTIC, "target_ongoing_requests=1", "upscale_delay_s=0.5") as service:
         with held(service, gate, 6) as calls:
             eventually(lambda: replicas_so_far(service) == 2, UPDATE_TIMEOUT_S)
         assert {call.result() for call in calls} == {"OK"}
@@ -53,14 +50,8 @@ def test_the_load_brings_and_an_update_ends_replicas(lane: str, gate: Gate) -> N
 
 def test_busy_replicas_bring_another(lane: str, gate: Gate) -> None:
     """Calls that never wait, so that none is under way whenever somebody counts, bring a second replica too."""
-    settings = (
-        "max_replicas=2",
-        "target_busy_cores=0.08",
-        "target_ongoing_requests=1000",
-        "upscale_delay_s=0",
-        "num_cpus_per_replica=0.1",
-    )
-    with running(lane, gate, *settings) as service, ExitStack() as stack:
+    settings = ("target_busy_cores=0.08", "target_ongoing_requests=1000", "upscale_delay_s=0")
+    with running(lane, gate, *ELASTIC, *settings) as service, ExitStack() as stack:
         traffic = [stack.enter_context(Traffic(service)) for _ in range(4)]
         eventually(lambda: replicas_so_far(service) == 2, UPDATE_TIMEOUT_S)
         stack.close()
@@ -103,11 +94,7 @@ def lets_calls_end(service: RunningService, lane: str, gate: Gate, **settings: i
 
 def deploy(service: RunningService, lane: str, **settings: Any) -> None:
     """Deploys the service anew, and returns when that is done."""
-    base = {
-        "store": str(service.store),
-        "allow_pickles": True,
-        "direct_lane": "auto" if lane == "direct" else "off",
-    }
+    base = {"store": str(service.store), "allow_pickles": True, "direct_lane": DIRECT_LANE[lane]}
     command = [sys.executable, "-c", DEPLOY, json.dumps(base | settings)]
     environment = os.environ | service.ray_environment | {"RAY_SERVE_ENABLE_HA_PROXY": "1"}
     done = subprocess.run(
