@@ -51,6 +51,7 @@ EVERYTHING = (
         "engine",
         "fit",
         "http",
+        "http2",
         "lane",
         "machine",
         "routing",
@@ -114,7 +115,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "http": CORE | {"administration", "bulk", "engine", "model_http", "openapi", "web", "wire"},
     "rpc": VALUES | {"endings", "engine"},
     "bulk_service": VALUES | {"bulk", "rpc", "v1", "wire"},
-    "lane": VALUES | {"endings", "rpc", "v1"},
+    "http2": set(),
+    "lane": VALUES | {"endings", "http2", "rpc", "v1"},
     "scaling": set(),
     "model_service": VALUES | MODELS | {"loading", "rpc", "v1", "wire"},
     "service": CORE
@@ -140,7 +142,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 MAY_USE: dict[str, set[str]] = {
     "google": {"wire", "service", "v1", "cli", "lane"},
-    "grpc": {"cli", "endings", "lane", "routing", "rpc", "service", "v1"},
+    "grpc": {"cli", "endings", "http2", "lane", "routing", "rpc", "service", "v1"},
     "grpc_health": {"cli", "service"},
     "fastapi": {"http", "model_http", "openapi", "service", "app", "web"},
     "starlette": {"http", "service"},

@@ -1,9 +1,9 @@
 """The direct lane: calls of forecast.v1.ForecastService past Ray Serve's own request handling.
 
 Behind HAProxy each replica has a gRPC server of its own, whose calls Ray wraps in a request of Ray Serve: as much
-work as gRPC itself. Here the same methods of the same service class are registered on that server directly. What
-Ray's handling did besides is done here, and where any of it cannot be, calls go Ray's way: see
-docs/decisions/0009-direct-lane.md.
+work as gRPC itself. Here the same methods of the same service class are registered on that server directly, and
+the server is one of ours (`http2`). What Ray's handling did besides is done here, and where any of it cannot be,
+calls go Ray's way. See docs/decisions/0009-direct-lane.md.
 """
 
 from typing import Any
@@ -12,6 +12,7 @@ from ray import serve
 from ray.serve.exceptions import RayServeException
 
 from forecast_grpc.lane.calls import DirectCalls
+from forecast_grpc.lane.port import take_ports
 from forecast_grpc.lane.replica import LaneUnavailable, RayReplica
 from forecast_grpc.rpc import Rpcs
 from forecast_grpc.v1 import forecast_pb2
@@ -21,11 +22,14 @@ __all__ = ["add_forecast_service", "offer"]
 
 _SERVICE = forecast_pb2.DESCRIPTOR.services_by_name["ForecastService"]
 _offered: list[Rpcs] = []  # The service of this process: a replica has one.
+_declined: list[str] = []  # Why its server is gRPC's own.
 
 
 def offer(service: Rpcs) -> None:
     """Has the direct lane call this service once Ray starts the gRPC server of its replica."""
     _offered[:] = [service]
+    _declined.clear()
+    take_ports(_known, _declined.append)
 
 
 def add_forecast_service(servicer: Any, server: Any) -> None:  # noqa: ANN401 - Ray's own
@@ -49,8 +53,19 @@ def _direct(server: Any) -> DirectCalls | None:  # noqa: ANN401
     except LaneUnavailable as exc:
         telemetry.lane("ordinary", str(exc))
         return None
-    telemetry.lane("direct")
+    telemetry.lane("direct", "; ".join(_declined) or None)
     return calls
+
+
+def _known(server: Any) -> bool:  # noqa: ANN401
+    """Whether this server is one whose calls take the direct lane."""
+    if not _offered or not _inside_a_replica():
+        return False
+    try:
+        RayReplica(server)
+    except LaneUnavailable:
+        return False
+    return True
 
 
 def _inside_a_replica() -> bool:

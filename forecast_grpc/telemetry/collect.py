@@ -136,7 +136,7 @@ class Telemetry:
         self._event("model_load_failed", customer_id=customer_id, **_error_facts(error))
 
     def lane(self, lane: str, cause: str | None = None) -> None:
-        """Notes which way calls over gRPC take, `direct` or `ordinary`; of the latter, why not the other."""
+        """Notes which way calls over gRPC take, `direct` or `ordinary`, and why not a faster one."""
         self._event("lane", lane=lane, cause=cause)
 
     def prewarm_failed(self, customer_id: str, exc: BaseException) -> None:
