@@ -56,22 +56,15 @@ class Fetcher:
             self._telemetry.load_stage("fetch", self._clock() - began)
             return fetched
 
+    async def turn(self) -> None:
+        """Waits for a round of the loop that has time to look at what is at hand: as a rule this one."""
+        await self._allowance.wait()
+
     def at_hand(self, key: ModelKey) -> Fetched | None:
-        """The model's bytes where the store has them at hand and the loop has time for it in this round.
+        """The model's bytes where the store has them at hand; after a `turn`.
 
         Raises ModelNotFound where the store knows at once that there is no such customer.
         """
-        return self._told_at_once(key) if self._allowance.take() else None
-
-    async def check(self, key: ModelKey, etag: str) -> Fetched | None:
-        """As `fetch`, for what nobody waits for: what the store has at hand costs no thread."""
-        await self._allowance.wait()
-        found = self._told_at_once(key)
-        if found is None:
-            return await self.fetch(key, etag)
-        return None if found.etag == etag else found
-
-    def _told_at_once(self, key: ModelKey) -> Fetched | None:
         customer_id, version = key
         try:
             found = self._store.at_hand(customer_id, version=version)
@@ -81,6 +74,14 @@ class Fetcher:
         if found is not None:
             self._unanswered = 0
         return found
+
+    async def check(self, key: ModelKey, etag: str) -> Fetched | None:
+        """As `fetch`, for what nobody waits for: what the store has at hand costs no thread."""
+        await self.turn()
+        found = self.at_hand(key)
+        if found is None:
+            return await self.fetch(key, etag)
+        return None if found.etag == etag else found
 
     async def fetch(self, key: ModelKey, etag: str) -> Fetched | None:
         """As `load`, without waiting for a turn."""

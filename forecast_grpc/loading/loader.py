@@ -132,6 +132,7 @@ class ModelLoader:
             self._telemetry.negative_hit(known.reason)
             raise known
         self._telemetry.missed(self._cause(key))
+        await self._fetcher.turn()
         if (slot := self._at_hand(key)) is not None:
             return slot
         if len(self._flights) >= self._limits.max_waiting and key not in self._flights:
@@ -147,10 +148,15 @@ class ModelLoader:
             raise
 
     def _at_hand(self, key: ModelKey) -> ModelSlot | None:
-        """The model, where the store has it at hand: without the turn, the thread and the task of a flight.
+        """The model, where the store has it at hand: without the thread and the task of a flight.
 
-        Raises ModelNotFound where the store knows at once that there is no such customer.
+        Raises ModelNotFound where the store knows at once that there is no such customer, and what others have
+        learnt of it meanwhile.
         """
+        if (slot := self._cache.peek(key)) is not None:
+            return slot
+        if (known := self._failures.current(key)) is not None:
+            raise known
         failure = self._failures.last(key)
         if key in self._flights or (failure is not None and failure.etag):
             return None

@@ -29,7 +29,7 @@ from forecast_grpc.store.base import (
     version_changed,
     version_not_found,
 )
-from forecast_grpc.store.glances import Glances
+from forecast_grpc.store.glances import Glances, disk_reads
 from forecast_grpc.store.layout import ACTIVE, PICKLE, VERSIONS, may_exist, version_name, versions_among
 from forecast_grpc.trust import pickle_forbidden
 
@@ -61,15 +61,16 @@ class FolderStore:
         pickles: bool = False,
         max_concurrent: int = 8,
         clock: Callable[[], float] = time.perf_counter,
+        reads: Callable[[], int] = disk_reads,
     ) -> None:
-        """`pickles` and `max_concurrent`: as in `open_store`. `clock`: of `Glances`."""
+        """`pickles` and `max_concurrent`: as in `open_store`. `clock` and `reads`: of `Glances`."""
         self.root = root
         """The folder, as it was named."""
         self._pickles = pickles
         self._max_concurrent = max_concurrent
         # Where a fetch has found the folder to lie: at first nothing is at hand.
         self._disk = files.NO_DISK
-        self._glances = Glances(clock)
+        self._glances = Glances(clock, reads)
 
     def __repr__(self) -> str:
         return f"FolderStore({str(self.root)!r})"

@@ -105,8 +105,8 @@ def test_strangers_are_told_at_once(looked_at: FolderStore, root: Path) -> None:
 
 
 def test_a_slow_disk_is_left_to_fetch(looked_at: FolderStore, root: Path) -> None:
-    """By a clock that goes on by a second a look every glance is slow: the next strangers are not looked for."""
-    store = FolderStore(root, clock=count().__next__)
+    """Every glance takes a second by this clock, and reads: the next strangers are not looked for."""
+    store = FolderStore(root, clock=count().__next__, reads=count().__next__)
     with pytest.raises(ModelNotFound):
         fetch(store, "somebody")
     assert [told(store, "stranger") for _ in range(3)] == [ModelNotFound, None, None]
