@@ -241,11 +241,13 @@ class Call(Context):
         """Sends an answer, if there is one, and the trailers."""
         if self.over or self._out.ended:
             return
-        if self._failed:
-            status = [("grpc-status", _number(self._code)), ("grpc-message", headers.message(self._details))]
-            trailers = headers.block(status) + headers.block(self._trailing)
-        else:
-            trailers = _FINE + headers.block(self._trailing)
+        try:
+            trailing = headers.block(self._trailing)
+        except Exception:
+            logger.exception("What a method set as trailing metadata cannot be sent.")
+            self._code, self._details = grpc.StatusCode.INTERNAL, "The answer's metadata cannot be sent."
+            trailing, body = b"", None
+        trailers = self._status() + trailing
         if body is None and not self._begun:
             head, trailers = b"", _HEAD_OF_ERROR + trailers
         else:
@@ -253,6 +255,14 @@ class Call(Context):
         last = header_frame(self._out.stream_id, trailers, self._line.max_frame, last=True)
         if self._out.send(head, body or b"", last):
             self._close()
+
+    def _status(self) -> bytes:
+        if not self._failed:
+            return _FINE
+        number = self._code.value[0] if isinstance(self._code, grpc.StatusCode) else int(self._code)
+        return headers.block(
+            [("grpc-status", str(number)), ("grpc-message", headers.message(self._details or ""))]
+        )
 
     def _close(self) -> None:
         """All has been sent."""
@@ -268,7 +278,3 @@ class Call(Context):
         if self._requests is not None:
             self._requests.end()
         self._line.forget(self._out.stream_id)
-
-
-def _number(code: Any) -> str:  # noqa: ANN401 - a grpc.StatusCode, or its number
-    return str(code.value[0] if isinstance(code, grpc.StatusCode) else int(code))

@@ -1,13 +1,15 @@
 """One connection: frames in, calls, frames out."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from forecast_grpc.http2 import frames, headers
 from forecast_grpc.http2.call import STREAM_WINDOW_BYTES, Call
-from forecast_grpc.http2.frames import HEAD, ConnectionFault, Kind, Reason, Setting
+from forecast_grpc.http2.frames import ConnectionFault, Kind, Reason, Setting
 from forecast_grpc.http2.opening import Refusal, opened
+from forecast_grpc.http2.reading import FrameReader
 from forecast_grpc.http2.sending import Sender
 
 WINDOW_BYTES = 2**24
@@ -21,6 +23,8 @@ _ANNOUNCED = frames.settings(
 ) + frames.window_update(0, WINDOW_BYTES - frames.FIRST_WINDOW_BYTES)
 _LAST_OF_ALL = 2**31 - 1
 _GOODBYE = b"goodbye!"  # Eight bytes, as a ping has.
+
+logger = logging.getLogger(__name__)
 
 
 class Host(Protocol):
@@ -47,13 +51,9 @@ class Connection(asyncio.Protocol):
     def __init__(self, host: Host) -> None:
         self._host = host
         self._transport: Any = None
-        self._reader = headers.HeaderReader()
-        self._rest = b""
-        self._greeted = self._closing = self._corked = False
+        self._reader, self._headers = FrameReader(), headers.HeaderReader()
+        self._closing = self._corked = False
         self._out: list[bytes] = []
-        self._block: tuple[int, int, bytes] | None = (
-            None  # Of headers whose end has not come: stream, flags, bytes.
-        )
         self._newest = 0
         self._stream_window = frames.FIRST_WINDOW_BYTES
         self._received = 0
@@ -66,15 +66,12 @@ class Connection(asyncio.Protocol):
         self.peer = ""
         self._handlers: dict[int, Callable[[int, int, bytes], None]] = {
             Kind.DATA: self._data,
-            Kind.HEADERS: self._headers,
-            Kind.PRIORITY: self._nothing,
+            Kind.HEADERS: self._open,
             Kind.RST_STREAM: self._reset,
             Kind.SETTINGS: self._settings,
             Kind.PUSH_PROMISE: self._push,
             Kind.PING: self._ping,
-            Kind.GOAWAY: self._nothing,
             Kind.WINDOW_UPDATE: self._window,
-            Kind.CONTINUATION: self._continuation,
         }
 
     # --- what the event loop tells ---
@@ -109,11 +106,15 @@ class Connection(asyncio.Protocol):
         """Frames, or parts of them. What is answered at once leaves together."""
         self._corked = True
         try:
-            data = self._rest + data if self._rest else data
-            if self._greeted or (data := self._greeting(data)):
-                self._frames(data)
+            for kind, flags, stream_id, payload in self._reader.read(data):
+                # Those of unknown kinds, or that ask nothing of us, are passed over.
+                if handle := self._handlers.get(kind):
+                    handle(stream_id, flags, payload)
         except ConnectionFault as fault:
             self._hang_up(fault.reason)
+        except Exception:
+            logger.exception("A connection has failed.")
+            self._hang_up(Reason.INTERNAL_ERROR)
         self._corked = False
         if self._out:
             self._transport.write(b"".join(self._out))
@@ -167,33 +168,6 @@ class Connection(asyncio.Protocol):
 
     # --- frames ---
 
-    def _frames(self, data: bytes) -> None:
-        at, end = 0, len(data)
-        while end - at >= HEAD.size:
-            high, low, kind, flags, stream_id = HEAD.unpack_from(data, at)
-            size = high << 16 | low
-            if size > frames.MAX_FRAME_BYTES:
-                raise ConnectionFault(Reason.FRAME_SIZE_ERROR, "a frame that is too long")
-            start = at + HEAD.size
-            if end - start < size:
-                break
-            at = start + size
-            if self._block is not None and kind != Kind.CONTINUATION:
-                raise ConnectionFault(Reason.PROTOCOL_ERROR, "headers that do not go on")
-            # Frames of kinds that are not known are passed over.
-            if handle := self._handlers.get(kind):
-                handle(stream_id & _LAST_OF_ALL, flags, data[start:at])
-        self._rest = data[at:]
-
-    def _greeting(self, data: bytes) -> bytes:
-        """What comes behind that which a client sends first; nothing as long as it is not whole."""
-        size = len(frames.PREFACE)
-        if not frames.PREFACE.startswith(data[:size]):
-            raise ConnectionFault(Reason.PROTOCOL_ERROR, "no HTTP/2")
-        self._greeted = len(data) >= size
-        self._rest = data[size:] if self._greeted else data
-        return self._rest if self._greeted else b""
-
     def _data(self, stream_id: int, flags: int, payload: bytes) -> None:
         size = len(payload)
         self._received += size
@@ -209,29 +183,9 @@ class Connection(asyncio.Protocol):
             payload = frames.content(flags & frames.PADDED, payload)
         call.receive(payload, size, end=bool(flags & frames.END_STREAM))
 
-    def _headers(self, stream_id: int, flags: int, payload: bytes) -> None:
-        if flags & (frames.PADDED | frames.PRIORITY):
-            payload = frames.content(flags, payload)
-        if flags & frames.END_HEADERS:
-            self._open(stream_id, flags, payload)
-        else:
-            self._block = (stream_id, flags, payload)
-
-    def _continuation(self, stream_id: int, flags: int, payload: bytes) -> None:
-        if self._block is None or self._block[0] != stream_id:
-            raise ConnectionFault(Reason.PROTOCOL_ERROR, "headers that go on from nowhere")
-        _, first_flags, block = self._block
-        block += payload
-        if len(block) > headers.MAX_BYTES:
-            raise ConnectionFault(Reason.ENHANCE_YOUR_CALM, "headers without an end")
-        self._block = (stream_id, first_flags, block)
-        if flags & frames.END_HEADERS:
-            self._block = None
-            self._open(stream_id, first_flags, block)
-
     def _open(self, stream_id: int, flags: int, block: bytes) -> None:
         """A new call, or the trailers of one that is open."""
-        fields = self._reader.read(block)
+        fields = self._headers.read(block)
         end = bool(flags & frames.END_STREAM)
         if call := self.calls.get(stream_id):
             call.receive(b"", 0, end=end)
@@ -264,8 +218,6 @@ class Connection(asyncio.Protocol):
         told = frames.settings_in(payload)
         self.max_frame = min(told.get(Setting.MAX_FRAME_SIZE, self.max_frame), _MAX_SENT_FRAME)
         window = told.get(Setting.INITIAL_WINDOW_SIZE, self._stream_window)
-        if window > frames.MAX_WINDOW_BYTES:
-            raise ConnectionFault(Reason.FLOW_CONTROL_ERROR, "a window that is too large")
         for call in self.calls.values():
             call.room(window - self._stream_window)
         self._stream_window = window
@@ -297,9 +249,6 @@ class Connection(asyncio.Protocol):
 
     def _push(self, _stream_id: int, _flags: int, _payload: bytes) -> None:
         raise ConnectionFault(Reason.PROTOCOL_ERROR, "a promise of a caller")
-
-    def _nothing(self, _stream_id: int, _flags: int, _payload: bytes) -> None:
-        """Says nothing that is asked of us."""
 
     def _answer(self, data: bytes) -> None:
         """Answers what a caller can ask without an end, as long as he takes the answers."""

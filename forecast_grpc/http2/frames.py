@@ -16,6 +16,7 @@ FIRST_WINDOW_BYTES = 65_535
 """What may be sent before the other side has said anything."""
 
 MAX_WINDOW_BYTES = 2**31 - 1
+"""The largest window that there is."""
 
 END_STREAM = ACK = 0x1
 END_HEADERS = 0x4
@@ -43,6 +44,7 @@ class Reason(IntEnum):
 
     NO_ERROR = 0
     PROTOCOL_ERROR = 1
+    INTERNAL_ERROR = 2
     FLOW_CONTROL_ERROR = 3
     STREAM_CLOSED = 5
     FRAME_SIZE_ERROR = 6
@@ -84,7 +86,12 @@ def settings_in(payload: bytes) -> dict[int, int]:
     """What the other side tells of itself. Raises ConnectionFault."""
     if len(payload) % _SETTING.size:
         raise ConnectionFault(Reason.FRAME_SIZE_ERROR, "settings of half a value")
-    return dict(_SETTING.iter_unpack(payload))
+    told: dict[int, int] = dict(_SETTING.iter_unpack(payload))
+    if told.get(Setting.INITIAL_WINDOW_SIZE, 0) > MAX_WINDOW_BYTES:
+        raise ConnectionFault(Reason.FLOW_CONTROL_ERROR, "a window that is too large")
+    if not MAX_FRAME_BYTES <= told.get(Setting.MAX_FRAME_SIZE, MAX_FRAME_BYTES) < _FRAME_LIMIT:
+        raise ConnectionFault(Reason.PROTOCOL_ERROR, "frames of a size that there is not")
+    return told
 
 
 def window_update(stream_id: int, size: int) -> bytes:
@@ -117,3 +124,4 @@ def content(flags: int, payload: bytes) -> bytes:
 
 
 _SETTING = Struct(">HI")
+_FRAME_LIMIT = 2**24

@@ -37,9 +37,12 @@ class Methods:
         return request
 
     async def fail(self, request: bytes, context: Any) -> bytes:
-        """The status whose name the request is; "raise" for an error that nobody foresaw."""
+        """The status whose name the request is; "raise" and "odd metadata" for what nobody foresaw."""
         if request == b"raise":
             raise ValueError("/a/path at 0x7f")
+        if request == b"odd metadata":
+            context.set_trailing_metadata((("number", 1),))
+            return b""
         if request == b"abort":
             await context.abort(grpc.StatusCode.ABORTED, "Not so: ü 50 %", (("why", "so"),))
         context.set_code(grpc.StatusCode[request.decode()])

@@ -85,6 +85,8 @@ async def test_errors(client: Client) -> None:
     assert (told.code(), told.details()) == (grpc.StatusCode.NOT_FOUND, "Not now.")
     unforeseen = await error(client.fail(b"raise"))
     assert (unforeseen.code(), unforeseen.details()) == (grpc.StatusCode.UNKNOWN, "The method has failed.")
+    odd = await error(client.fail(b"odd metadata", timeout=20))
+    assert (odd.code(), odd.details()) == (grpc.StatusCode.INTERNAL, "The answer's metadata cannot be sent.")
     assert await client.echo(b"goes on") == b"goes on"
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from forecast_grpc.http2 import frames, headers
 from forecast_grpc.http2.call import STREAM_WINDOW_BYTES
 from forecast_grpc.http2.frames import Kind, Reason, Setting, frame
+from forecast_grpc.http2.sending import header_frame
 from tests.http2 import raw
 from tests.http2.raw import Raw, block, call, connected, data
 from tests.http2.server import Methods, running
@@ -189,6 +190,8 @@ async def test_messages_that_are_none(client: Raw, body: bytes, status: str) -> 
         (frame(Kind.HEADERS, raw.WHOLE, 1, b"\xff\xff\xff\xff\xff"), Reason.COMPRESSION_ERROR),
         (frames.window_update(0, 2**31 - 1), Reason.FLOW_CONTROL_ERROR),
         (frames.settings({Setting.INITIAL_WINDOW_SIZE: 2**31}), Reason.FLOW_CONTROL_ERROR),
+        (frames.settings({Setting.MAX_FRAME_SIZE: 0}), Reason.PROTOCOL_ERROR),
+        (frames.settings({Setting.MAX_FRAME_SIZE: 2**24}), Reason.PROTOCOL_ERROR),
         (
             frame(Kind.HEADERS, 0, 1, b"")
             + frame(Kind.CONTINUATION, 0, 1, bytes(frames.MAX_FRAME_BYTES)) * 5,
@@ -238,6 +241,13 @@ async def test_pings_that_nobody_listens_to(server: tuple[Methods, int]) -> None
 
     with pytest.raises(ConnectionError):
         await asyncio.wait_for(flood(), 60)
+
+
+async def test_a_deadline_in_a_thousand_years(client: Raw) -> None:
+    """Is none that any timer has to keep."""
+    fields = [*raw.GRPC, ("grpc-timeout", "99999999H")]
+    client.send(frame(Kind.HEADERS, frames.END_HEADERS, 1, block(fields)), data(1, b"long"))
+    assert await echoed(client, 1) == b"long"
 
 
 async def test_a_stream_is_reset(server: tuple[Methods, int]) -> None:
@@ -300,8 +310,6 @@ def test_any_frames(sent: list[tuple[int, int, int, bytes]]) -> None:
 
 def test_long_trailers_take_several_frames() -> None:
     """More than the other side takes in one."""
-    from forecast_grpc.http2.sending import header_frame  # noqa: PLC0415
-
     long = headers.block([("why", "x" * 40_000)])
     sent = header_frame(1, long, frames.MAX_FRAME_BYTES, last=True)
     assert sent[3] == Kind.HEADERS
