@@ -75,9 +75,7 @@ class Call(Context):
         self._loop = loop = asyncio.get_running_loop()
         super().__init__(metadata, line.peer, None if timeout_s is None else loop.time() + timeout_s)
         self._line, self._out, self._handler, self._messages = line, out, handler, messages
-        self._credit = (
-            0  # Bytes that came, and of which the caller has not been told that there is room again.
-        )
+        self._credit = 0  # Bytes that came, for which the caller has not been given room again.
         self._request: bytes | None = None
         self._requests: Requests | None = None
         self._task: asyncio.Task[None] | None = None
@@ -217,7 +215,11 @@ class Call(Context):
     def _cut(self, code: grpc.StatusCode, details: str) -> None:
         """Ends the call with this status, and its method."""
         self._code, self._details = code, details
-        if self._task is None or self._task.done():
+        if self._out.ended:
+            # The method is done. What is left of its answer has found no room until now.
+            self._line.write(reset(self._out.stream_id, Reason.CANCEL))
+            self._forget()
+        elif self._task is None or self._task.done():
             self._finish(None)
         else:
             self._task.cancel()

@@ -66,7 +66,7 @@ class HeaderReader:
                 self._add(field)
             elif first & _RESIZED:
                 limit, at = _number(block, at, 0x1F)
-                self._resize(limit)
+                self._resize(limit, first=not fields)
                 continue
             else:
                 field, at = self._literal(block, at, 0x0F)
@@ -99,8 +99,8 @@ class HeaderReader:
         self._used += len(field[0]) + len(field[1]) + _OVERHEAD_BYTES
         self._fit()
 
-    def _resize(self, limit: int) -> None:
-        if limit > TABLE_BYTES:
+    def _resize(self, limit: int, *, first: bool) -> None:
+        if limit > TABLE_BYTES or not first:
             raise _unreadable()
         self._limit = limit
         self._fit()

@@ -42,6 +42,12 @@ async def error(call: Any) -> grpc.aio.AioRpcError:
     return caught.value
 
 
+async def without_end(client: Client) -> None:
+    """Calls, one after the other."""
+    while True:
+        await client.echo(b"on its way", timeout=20)
+
+
 @pytest.mark.parametrize("size", [0, 1, 16_383, 16_384, 65_535, 65_536, 5 * MIB])
 async def test_unary(client: Client, size: int) -> None:
     """Messages of all sizes come back, at the frames' and the windows' bounds too."""
@@ -156,8 +162,8 @@ async def test_who_does_not_read_fills_no_memory(client: Client) -> None:
     async with asyncio.timeout(30):
         while not await stands():
             await asyncio.sleep(0.05)
-    # What a client has read ahead, the kernel's buffers, and what is under way: a fiftieth of it all.
-    assert client.methods.written < 200
+    # What the client has read ahead, more on a busy machine, and the kernel's buffers: a part of a gigabyte.
+    assert client.methods.written < 2_000
     call.cancel()
     await asyncio.wait_for(client.methods.cancelled.wait(), 20)
 
@@ -226,11 +232,11 @@ async def test_pings_are_answered() -> None:
 
 
 async def test_stopping_waits_for_calls(client: Client) -> None:
-    """Who is being answered is; who comes then, is not."""
+    """Who is being answered is; who comes when the caller has heard of it, is not."""
     call = asyncio.ensure_future(client.wait(b"late"))
     await client.methods.begun.wait()
     stopping = asyncio.create_task(client.server.shutdown(30))
-    refused = await error(client.echo(b"", timeout=20))
+    refused = await asyncio.wait_for(error(without_end(client)), 20)
     assert refused.code() is grpc.StatusCode.UNAVAILABLE
     assert not stopping.done()
     client.methods.released.set()

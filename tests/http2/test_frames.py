@@ -96,6 +96,17 @@ async def test_room_for_little(server: tuple[Methods, int]) -> None:
         assert (await client.headers())[1]["grpc-status"] == "0"
 
 
+async def test_an_answer_that_nobody_takes(server: tuple[Methods, int]) -> None:
+    """Is waited with until the caller's deadline, and no longer."""
+    async with connected(server[1], {Setting.INITIAL_WINDOW_SIZE: 10}) as client:
+        fields = [*raw.GRPC, ("grpc-timeout", "300m")]
+        client.send(frame(Kind.HEADERS, frames.END_HEADERS, 1, block(fields)), data(1, bytes(100)))
+        assert len((await client.next(Kind.DATA)).payload) == 10
+        ended = await client.next(Kind.RST_STREAM)
+        assert (ended.stream_id, ended.payload[-1]) == (1, Reason.CANCEL)
+        assert await client.alive()
+
+
 async def test_room_on_the_connection(client: Raw) -> None:
     """All streams together have the connection's window; who waits for it goes on with it."""
     size = 50_000
