@@ -25,7 +25,7 @@ answers find no room any more. Otherwise it would wait for requests, and HAProxy
 """
 
 _STATUS_200 = [(":status", "200"), ("content-type", "application/grpc")]
-_HEAD = headers.block([*_STATUS_200, ("grpc-accept-encoding", ",".join(["identity", *ENCODINGS]))])
+_HEAD = headers.block([*_STATUS_200, ("grpc-accept-encoding", ", ".join(["identity", *ENCODINGS]))])
 _HEAD_OF_ERROR = headers.block(_STATUS_200)
 _FINE = headers.block([("grpc-status", "0")])
 

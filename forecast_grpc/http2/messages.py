@@ -10,7 +10,7 @@ from forecast_grpc.http2.faults import RpcFault
 PREFIX = Struct(">BI")
 """Before each message: whether it is compressed, and its length in bytes."""
 
-ENCODINGS = {"gzip": 31, "deflate": 15}
+ENCODINGS = {"deflate": 15, "gzip": 31}
 """Ways to compress a message that are understood, with zlib's `wbits`."""
 
 
