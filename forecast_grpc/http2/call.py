@@ -24,9 +24,7 @@ It holds 64 KiB of them. The requests for more than that have to fit in here, so
 answers find no room any more. Otherwise it would wait for requests, and HAProxy for room.
 """
 
-_STATUS_200 = [(":status", "200"), ("content-type", "application/grpc")]
-_HEAD = headers.block([*_STATUS_200, ("grpc-accept-encoding", ", ".join(["identity", *ENCODINGS]))])
-_HEAD_OF_ERROR = headers.block(_STATUS_200)
+_HEAD = headers.ANSWER + headers.block([("grpc-accept-encoding", ", ".join(["identity", *ENCODINGS]))])
 _FINE = headers.block([("grpc-status", "0")])
 
 logger = logging.getLogger(__name__)
@@ -249,22 +247,14 @@ class Call(Context):
             logger.exception("What a method set as trailing metadata cannot be sent.")
             self._code, self._details = grpc.StatusCode.INTERNAL, "The answer's metadata cannot be sent."
             trailing, body = b"", None
-        trailers = self._status() + trailing
+        trailers = (headers.status(self._code, self._details or "") if self._failed else _FINE) + trailing
         if body is None and not self._begun:
-            head, trailers = b"", _HEAD_OF_ERROR + trailers
+            head, trailers = b"", headers.ANSWER + trailers
         else:
             head = self._head()
         last = header_frame(self._out.stream_id, trailers, self._line.max_frame, last=True)
         if self._out.send(head, body or b"", last):
             self._close()
-
-    def _status(self) -> bytes:
-        if not self._failed:
-            return _FINE
-        number = self._code.value[0] if isinstance(self._code, grpc.StatusCode) else int(self._code)
-        return headers.block(
-            [("grpc-status", str(number)), ("grpc-message", headers.message(self._details or ""))]
-        )
 
     def _close(self) -> None:
         """All has been sent."""

@@ -19,14 +19,13 @@ class Aborted(Exception):
 class Context:
     """What is known of a call, and what its method says of the answer."""
 
-    __slots__ = ("_code", "_deadline", "_details", "_initial", "_metadata", "_peer", "_trailing")
+    __slots__ = ("_code", "_deadline", "_details", "_metadata", "_peer", "_trailing")
 
     def __init__(self, metadata: Metadata, peer: str, deadline: float | None) -> None:
         """The deadline is a time of the event loop's clock, in seconds."""
         self._metadata, self._peer, self._deadline = metadata, peer, deadline
         self._code: Any = None
         self._details = ""
-        self._initial: Metadata = ()
         self._trailing: Metadata = ()
 
     def invocation_metadata(self) -> Metadata:

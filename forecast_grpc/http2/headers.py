@@ -178,6 +178,10 @@ def _length(text: bytes) -> bytes:
     return bytes(written)
 
 
+ANSWER = block([(":status", "200"), ("content-type", "application/grpc")])
+"""The block that every answer of gRPC begins with, an error too."""
+
+
 def binary(name: str, value: str) -> bytes:
     """The bytes of a header whose name ends in -bin, in base64 with or without padding. Raises RpcFault."""
     try:
@@ -190,6 +194,12 @@ def binary(name: str, value: str) -> bytes:
 def message(text: str) -> str:
     """A status' sentence as `grpc-message` has it: percent-encoded outside of printable ASCII."""
     return quote_from_bytes(text.encode(), safe=_SAFE)
+
+
+def status(code: grpc.StatusCode | int, details: str) -> bytes:
+    """The block that says how a call has ended."""
+    number = code.value[0] if isinstance(code, grpc.StatusCode) else int(code)
+    return block([("grpc-status", str(number)), ("grpc-message", message(details))])
 
 
 def seconds(timeout: str) -> float:

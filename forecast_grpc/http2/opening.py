@@ -11,7 +11,7 @@ from forecast_grpc.http2.context import Metadata
 from forecast_grpc.http2.faults import RpcFault
 from forecast_grpc.http2.frames import Reason
 from forecast_grpc.http2.messages import Messages
-from forecast_grpc.http2.sending import Sender
+from forecast_grpc.http2.sending import Sender, header_frame
 
 _OF_HTTP = frozenset(
     {":method", ":scheme", ":authority", ":path", "te", "content-type", "grpc-timeout", "grpc-encoding"}
@@ -29,15 +29,10 @@ class Refusal:
     def frames(self, stream_id: int, *, whole: bool) -> bytes:
         """What the caller gets; he need not send more, unless he has sent all."""
         if isinstance(self.code, int):
-            fields = [(":status", str(self.code))]
+            told = headers.block([(":status", str(self.code))])
         else:
-            fields = [(":status", "200"), ("content-type", "application/grpc")]
-            fields += [
-                ("grpc-status", str(self.code.value[0])),
-                ("grpc-message", headers.message(self.details)),
-            ]
-        flags = frames.END_HEADERS | frames.END_STREAM
-        answer = frames.frame(frames.Kind.HEADERS, flags, stream_id, headers.block(fields))
+            told = headers.ANSWER + headers.status(self.code, self.details)
+        answer = header_frame(stream_id, told, frames.MAX_FRAME_BYTES, last=True)
         return answer if whole else answer + frames.reset(stream_id, Reason.NO_ERROR)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Protocol
 
-from forecast_grpc.http2.frames import END_HEADERS, END_STREAM, HEAD, Kind, frame
+from forecast_grpc.http2.frames import END_HEADERS, END_STREAM, Kind, frame
 
 
 class Waiting(Protocol):
@@ -66,7 +66,7 @@ class Sender:
             if size:
                 self.window -= size
                 line.window -= size
-                head += HEAD.pack(size >> 16, size & 0xFFFF, Kind.DATA, 0, self.stream_id) + body
+                head += frame(Kind.DATA, 0, self.stream_id, body)
             line.write(head + last if last else head)
             return last is not None
         if head:
