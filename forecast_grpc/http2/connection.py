@@ -77,11 +77,12 @@ class Connection(asyncio.Protocol):
     # --- what the event loop tells ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Says first what may be sent."""
+        """What may be sent is said first."""
         self._transport = transport
         self.peer = _peer(transport.get_extra_info("peername"))
         self._host.connections.add(self)
-        self.write(_ANNOUNCED)
+        # Leaves with what answers the first bytes: they are on their way, and one write is enough.
+        self._out.append(_ANNOUNCED)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever it was
         """Ends all calls."""
@@ -117,15 +118,19 @@ class Connection(asyncio.Protocol):
             self._hang_up(Reason.INTERNAL_ERROR)
         self._corked = False
         if self._out:
-            self._transport.write(b"".join(self._out))
-            self._out.clear()
+            self._send()
         self._close_if_done()
 
     def write(self, data: bytes) -> None:
         """Sends these bytes, now or as soon as they are taken."""
-        if self._corked:
-            self._out.append(data)
-        elif not self._transport.is_closing():
+        self._out.append(data)
+        if not self._corked:
+            self._send()
+
+    def _send(self) -> None:
+        data = b"".join(self._out)
+        self._out.clear()
+        if not self._transport.is_closing():
             self._transport.write(data)
 
     # --- what calls and the server tell ---

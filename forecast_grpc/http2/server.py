@@ -8,8 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from forecast_grpc.http2.connection import Connection
-
-_BACKLOG = 1_024
+from forecast_grpc.http2.listening import Listener
 
 
 class GrpcServer:
@@ -23,7 +22,7 @@ class GrpcServer:
         self._methods: dict[str, Any] = {}
         self._others: list[Any] = []
         self._socket: socket.socket | None = None
-        self._listening: asyncio.Server | None = None
+        self._listener: Listener | None = None
         self._ended = asyncio.Event()
         self._left = asyncio.Event()
 
@@ -49,15 +48,14 @@ class GrpcServer:
 
     async def start(self) -> None:
         """Takes calls from now on."""
-        loop = asyncio.get_running_loop()
-        taken: Any = self._socket
-        self._listening = await loop.create_server(lambda: Connection(self), sock=taken, backlog=_BACKLOG)
+        assert self._socket is not None  # noqa: S101 - gRPC's own starts no server without a port either
+        self._listener = Listener(self._socket, lambda: Connection(self))
 
     async def shutdown(self, grace: float | None) -> None:
         """Takes no new calls, and waits so many seconds for those that are under way."""
-        if self._listening is not None:
-            self._listening.close()
-            self._listening = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
         for connection in list(self.connections):
             connection.leave()
         with suppress(TimeoutError):
@@ -82,7 +80,7 @@ class GrpcServer:
 
     def is_running(self) -> bool:
         """Whether there is something to shut down."""
-        return self._listening is not None
+        return self._listener is not None
 
     # --- as connections call them ---
 

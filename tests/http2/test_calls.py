@@ -255,9 +255,8 @@ async def test_stopping_does_not_wait_for_ever(client: Client) -> None:
     assert client.methods.cancelled.is_set()
 
 
-async def test_a_port_is_taken(client: Client) -> None:
+async def test_a_port_is_taken() -> None:
     """By another server: that is said, and nobody shares it."""
-    (connection,) = list(client.server._listening.sockets)  # type: ignore[union-attr]
-    port = connection.getsockname()[1]
-    with pytest.raises(RuntimeError, match=str(port)):
-        GrpcServer(1).add_insecure_port(f"[::]:{port}".encode())
+    async with running() as (_, _, port):
+        with pytest.raises(RuntimeError, match=str(port)):
+            GrpcServer(1).add_insecure_port(f"[::]:{port}".encode())
