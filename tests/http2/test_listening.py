@@ -5,7 +5,7 @@ import logging
 import resource
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 import uvloop
@@ -60,8 +60,9 @@ async def test_a_stop_is_said_to_who_has_said_nothing() -> None:
     """Behind the settings, which come first."""
     async with running() as (server, _, port):
         reader, writer = await asyncio.open_connection("localhost", port)
-        while not server.connections:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            while not server.connections:
+                await asyncio.sleep(0)
         await server.shutdown(None)
         said = await asyncio.wait_for(reader.read(), 20)
         writer.close()
@@ -76,13 +77,17 @@ async def test_callers_wait_while_no_descriptor_is_left(
     monkeypatch.setattr(listening, "PAUSE_S", 0.05)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     async with running() as (server, _, port):
-        with socket.socket() as caller:
+        with ExitStack() as taken, socket.socket() as caller:
             resource.setrlimit(resource.RLIMIT_NOFILE, (caller.fileno() + 1, hard))
             try:
+                with suppress(OSError):  # Until there are none.
+                    while True:
+                        taken.enter_context(socket.socket())
                 caller.connect(("127.0.0.1", port))
                 with caplog.at_level(logging.WARNING):
-                    while not caplog.records:
-                        await asyncio.sleep(0)
+                    async with asyncio.timeout(20):
+                        while not caplog.records:
+                            await asyncio.sleep(0)
             finally:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             assert not server.connections
