@@ -1,6 +1,7 @@
 """What a second replica adds on one machine, what each hop takes, and how steady half of the capacity is."""
 
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from benchmarks.measuring import IN_FLIGHT, Results, alternate, measure, middle,
 from benchmarks.processes import TargetFailedError
 from benchmarks.targets import Target
 from forecast_grpc.cli._common import output
+from forecast_grpc.own_core import leave_to_replicas
 
 REPLICAS = (1, 2)
 """Replicas of the services."""
@@ -43,6 +45,30 @@ def steady(target: Target, rate: float, seconds: float) -> dict[str, Any]:
     return load(target.options, connections=target.lanes, rate=rate, duration=f"{seconds}s", poisson="true")
 
 
+def half(seconds: float, *options: str) -> dict[str, Any]:
+    """One replica, alone on the machine, at half of what it carries with these options of `serve`."""
+    with ExitStack() as stack:
+        store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        service = stack.enter_context(targets.product("1 alone", store, *options))
+        full = {"connections": service.lanes, "in_flight": IN_FLIGHT // service.lanes}
+        most = load(service.options, **full, duration="5s", warm_up="1s")
+        return steady(service, most["requests_per_s"] / 2, seconds)
+
+
+def halves(seconds: float) -> dict[str, Any]:
+    """As the service comes, and where nothing else runs on the replica's core, the load generator neither."""
+    found = {"as it comes": half(seconds)}
+    cores = os.sched_getaffinity(0)
+    if len(cores) > 1:
+        first = min(cores)
+        leave_to_replicas({first})
+        try:
+            found["on a core of its own"] = half(seconds, "--replica-cores", str(first))
+        finally:
+            os.sched_setaffinity(0, cores)
+    return found
+
+
 def markdown(found: Mapping[str, Any]) -> str:
     """Rates, processor time by hop, and the steady load."""
     rows = [
@@ -58,20 +84,18 @@ def markdown(found: Mapping[str, Any]) -> str:
             f"| {of['busy_elsewhere']:.2f} |"
         )
     rows.append(f"\nTwo replicas to one: {found['ratio']:.2f}.")
-    if found["steady"] is not None:
-        times, settings = found["steady"]["latency_ms"], found["steady"]["settings"]
+    for name, of in found["steady"].items():
+        times, settings = of["latency_ms"], of["settings"]
         rows.append(
-            f"\nOne replica at half of its capacity, {settings['rate']:,.0f} requests a second at random times, "
-            f"{found['steady']['seconds']:.0f} s: p50 {times['p50']:.2f} ms, p90 {times['p90']:.2f} ms, "
+            f"\nOne replica {name} at half of its capacity, {settings['rate']:,.0f} requests a second at random "
+            f"times, {of['seconds']:.0f} s: p50 {times['p50']:.2f} ms, p90 {times['p90']:.2f} ms, "
             f"p99 {times['p99']:.2f} ms, p99.9 {times['p99_9']:.2f} ms, maximum {times['max']:.1f} ms; p99 is "
             f"{times['p99'] / times['p50']:.1f} times the p50."
         )
     return "\n".join(rows) + "\n"
 
 
-def document(
-    results: Results, last: Mapping[str, Any] | None, settings: Mapping[str, object]
-) -> dict[str, Any]:
+def document(results: Results, last: Mapping[str, Any], settings: Mapping[str, object]) -> dict[str, Any]:
     """The results for programs."""
     one, two = results
     return machine.describe() | {
@@ -93,21 +117,13 @@ def main(
     ] = 300.0,
     folder: Annotated[Path, typer.Option("--output", help="Where JSON and Markdown go.")] = drawing.OUTPUT,
 ) -> None:
-    """Measures one replica and two in turn, then one at half of its capacity."""
+    """Measures one replica and two in turn, then one at half of its capacity, and that with a core of its own."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    last = None
     try:
         with ExitStack() as stack:
             services = started(stack)
             results = alternate(services, repetitions, lambda one: measure(one, seconds))
-        if steady_seconds:
-            with ExitStack() as stack:
-                # Alone on the machine.
-                store = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-                service = stack.enter_context(targets.product("1 alone", store))
-                full = {"connections": service.lanes, "in_flight": IN_FLIGHT // service.lanes}
-                most = load(service.options, **full, duration="5s", warm_up="1s")
-                last = steady(service, most["requests_per_s"] / 2, steady_seconds)
+        last = halves(steady_seconds) if steady_seconds else {}
     except (TargetFailedError, WrongAnswersError) as exc:
         sys.exit(str(exc))
     found = document(results, last, {"seconds": seconds, "repetitions": repetitions})

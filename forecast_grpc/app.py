@@ -198,7 +198,7 @@ def _usage(
         ),
         machine=Machine(
             node=ray.get_runtime_context().get_node_id(),
-            cores=machine.cores(),
+            cores=machine.cores(aside=settings.replica_cores),
             memory_bytes=machine.memory_bytes(),
         ),
         max_top=max_top,

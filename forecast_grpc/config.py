@@ -4,11 +4,12 @@ A setting comes from the `args` of a Serve config file, from the command line of
 `FORECAST_GRPC_<NAME>` in the environment, in this order of precedence.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 from platformdirs import user_data_path
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, NonNegativeInt, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from forecast_grpc.records import LaneMode, ModelServiceMode
@@ -64,6 +65,10 @@ class Settings(BaseSettings):
 
     num_cpus_per_replica: float = Field(default=0.5, gt=0)
     """Cores that Ray sets aside for a replica when it decides where to place it; no limit on what it may use."""
+
+    replica_cores: Annotated[tuple[NonNegativeInt, ...], NoDecode, BeforeValidator(_split)] = ()
+    """Cores of each machine that replicas have to themselves, one each, by their numbers, separated by commas:
+    `serve` keeps all else off them. See docs/performance.md."""
 
     max_hot_models: int = Field(default=1_000, ge=1)
     """Customers that Ray's multiplexer holds in each replica. Its cost grows with this number even when idle."""
@@ -173,3 +178,10 @@ class Settings(BaseSettings):
 
     log_requests: bool = True
     """Whether each request leaves its line in the log."""
+
+    @field_validator("replica_cores")
+    @classmethod
+    def _can_be_set_aside(cls, cores: tuple[int, ...]) -> tuple[int, ...]:
+        if cores and not hasattr(os, "sched_setaffinity"):
+            raise ValueError("only Linux can keep other work off a core")
+        return cores

@@ -16,13 +16,14 @@ from forecast_grpc.forecasting import answer
 from forecast_grpc.loading import AccessLog, Acquired, HotSet
 from forecast_grpc.models.pickled import Pickled
 from forecast_grpc.outcome import outcome_of
+from forecast_grpc.own_core import beside
 from forecast_grpc.quick import maker
 from forecast_grpc.records import LoadCause
 from forecast_grpc.telemetry import Facts, Telemetry, loading_for
 
 _answer = maker(Answer)
 
-_THREADS = ThreadPoolExecutor(32, thread_name_prefix="predict")
+_THREADS = ThreadPoolExecutor(32, thread_name_prefix="predict", initializer=beside)
 """For models that are somebody else's code: apart from those that fetch models from a folder."""
 
 

@@ -3,15 +3,22 @@
 import os
 import resource
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def cores(cgroup: Path = _CGROUP) -> float:
-    """Cores that this process may use: those of the machine, or what its container is given of them."""
-    count = float(len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1.0
+def cores(cgroup: Path = _CGROUP, *, aside: Collection[int] = ()) -> float:
+    """Cores that this process may use: those of the machine, or what its container is given of them.
+
+    `aside`: cores that single threads have to themselves, which count too.
+    """
+    count = float(os.cpu_count() or 1)
+    if hasattr(os, "sched_getaffinity"):
+        # The main thread's, which has none to itself.
+        count = float(len(os.sched_getaffinity(os.getpid()) | set(aside)))
     with suppress(OSError, ValueError):
         quota, period = (cgroup / "cpu.max").read_text().split()
         return min(count, int(quota) / int(period))

@@ -27,6 +27,7 @@ from forecast_grpc.fleet import LocalModels
 from forecast_grpc.forecasting import pass_over_overflows
 from forecast_grpc.loading import Handover, HotModel, put_aside
 from forecast_grpc.model_service import ModelService
+from forecast_grpc.own_core import OwnCore
 from forecast_grpc.records import LaneMode
 from forecast_grpc.rpc import GrpcContext
 from forecast_grpc.scaling import BUSY, Busyness
@@ -112,6 +113,9 @@ class ForecastingService(_Doors, BulkService, ModelService):
             lane.offer(self)
         else:
             self.engine.telemetry.lane("ordinary", "direct_lane is off")
+        if settings.replica_cores:
+            self._own_core = OwnCore(settings.replica_cores, self.engine.telemetry.own_core)
+            self._moving = asyncio.create_task(self._own_core.run())
         pass_over_overflows()
         # All that a replica consists of is there: no collection needs to look at it.
         put_aside()

@@ -107,9 +107,10 @@ def test_capacity_is_shown_by_replicas_and_hops() -> None:
     results = {"1 of 2": [measurement(1_000)] * 3, "2 of 2": [measurement(1_500)] * 3}
     times = {"p50": 1.0, "p90": 2.0, "p99": 4.0, "p99_9": 8.0, "max": 9.0}
     last = {"latency_ms": times, "settings": {"rate": 500.0}, "seconds": 300.0}
-    text = capacity.markdown(capacity.document(results, last, {}))
+    text = capacity.markdown(capacity.document(results, {"as it comes": last}, {}))
     assert "| 2 | 1,500 |" in text
     assert "Two replicas to one: 1.50." in text
+    assert "One replica as it comes at half of its capacity, 500 requests" in text
     assert "p99 is 4.0 times the p50" in text
 
 

@@ -20,12 +20,13 @@ import grpc
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from forecast_grpc.cli._common import CommandFailed
+from forecast_grpc.cli._common import CommandFailed, ExitCode
 from forecast_grpc.cli._endpoints import Endpoints, IngressMode, require_free_port
 from forecast_grpc.cli._ports import BLOCK, GRPC_BLOCKS, HTTP_BLOCKS, free_block, free_port
 from forecast_grpc.cli._processes import Stopped, children, end, temporary_folder
 from forecast_grpc.config import Settings
 from forecast_grpc.names import APPLICATION_NAME
+from forecast_grpc.own_core import leave_to_replicas
 from forecast_grpc.routing.haproxy import CLOSE_SPREAD_S, PORT_VARIABLES, haproxy_environment
 
 SERVICERS = (
@@ -102,6 +103,7 @@ def running(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="forecast-grpc-", dir=temporary))
         )
         _set_environment(ingress, folder)
+        _set_cores_aside(settings)
         stopped, started = Stopped(), set[psutil.Process]()
         stack.callback(lambda: end(started | children()))
         try:
@@ -157,6 +159,14 @@ def _set_environment(ingress: IngressMode, folder: Path) -> None:
     for name in PORT_VARIABLES:
         # Any free port will do, so that several services can live on one machine.
         os.environ.setdefault(name, str(free_port()))
+
+
+def _set_cores_aside(settings: Settings) -> None:
+    if settings.replica_cores:
+        try:
+            leave_to_replicas(settings.replica_cores)
+        except ValueError as exc:
+            raise CommandFailed(f"The setting replica_cores is wrong: {exc}.", ExitCode.USAGE) from exc
 
 
 def _start_ray(settings: Settings, endpoints: Endpoints) -> Callable[[], None]:

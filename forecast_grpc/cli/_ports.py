@@ -4,17 +4,14 @@ Between the choice of a port and the moment at which Ray or HAProxy opens it lie
 one holds a lock on it, for as long as the process lives, which everybody else who chooses looks at.
 """
 
-import fcntl
-import os
 import random
 import socket
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import IO
 
 from forecast_grpc.cli._common import CommandFailed
+from forecast_grpc.holding import hold
 
 FREE_PORTS = range(20_000, 24_000)
 """Where free ports are looked for: above Ray's workers, below the replicas' ports and those that the system hands
@@ -59,13 +56,7 @@ def _is_free(port: int) -> bool:
 
 
 def _lock(port: int) -> bool:
-    folder = Path(tempfile.gettempdir(), f"forecast-grpc-ports-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    file = (folder / str(port)).open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return False
-    _locks.append(file)
-    return True
+    lock = hold("ports", str(port))
+    if lock:
+        _locks.append(lock)
+    return lock is not None

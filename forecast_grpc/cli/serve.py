@@ -40,6 +40,10 @@ def serve(  # noqa: PLR0913 - its options are many, and each is a parameter
     ] = HTTP_PORT,
     metrics_port: Annotated[int, typer.Option(help="Where Prometheus may scrape; 0 for any free port.")] = 0,
     num_replicas: Annotated[int | None, typer.Option(help="Replicas to run.", show_default="1")] = None,
+    replica_cores: Annotated[
+        str | None,
+        typer.Option(metavar="CORE,...", help="Cores that replicas have to themselves, one each."),
+    ] = None,
     max_hot_models: Annotated[
         int | None,
         typer.Option(help="Customers that Ray's multiplexer holds a replica.", show_default="1000"),
@@ -73,6 +77,7 @@ def serve(  # noqa: PLR0913 - its options are many, and each is a parameter
 
     named = {
         "num_replicas": num_replicas,
+        "replica_cores": replica_cores,
         "max_hot_models": max_hot_models,
         "prewarm": prewarm,
         "store": store,

@@ -20,6 +20,7 @@ from pathlib import Path
 from forecast_grpc.customer import require_customer_id
 from forecast_grpc.domain import CUSTOMER_ID_PATTERN
 from forecast_grpc.errors import ForecastError
+from forecast_grpc.own_core import beside
 from forecast_grpc.store import cached, files
 from forecast_grpc.store.base import (
     Fetched,
@@ -179,7 +180,7 @@ class FolderStore:
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self._max_concurrent, thread_name_prefix="store")
+        return ThreadPoolExecutor(self._max_concurrent, thread_name_prefix="store", initializer=beside)
 
     def _fetch(self, customer_id: str, version: int | None, if_none_match: str | None) -> Fetched | None:
         with suppress(OSError):

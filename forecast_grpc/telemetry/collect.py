@@ -139,6 +139,10 @@ class Telemetry:
         """Notes which way calls over gRPC take, `direct` or `ordinary`, and why not a faster one."""
         self._event("lane", lane=lane, cause=cause)
 
+    def own_core(self, core: int) -> None:
+        """Notes the core that this replica has to itself."""
+        self._event("own_core", core=core)
+
     def prewarm_failed(self, customer_id: str, exc: BaseException) -> None:
         """Notes a customer that could not be warmed, whether or not its load had begun."""
         facts = _error_facts(exc) if isinstance(exc, ForecastError) else {"cause": repr(exc)}
