@@ -113,14 +113,18 @@ def service(tmp_path: Path) -> Iterator[RunningService]:
 
 
 def test_a_service(service: RunningService) -> None:
-    """The replica's loop runs on its core, and nothing else of the service does."""
+    """The replica's loop runs on its core and nothing else there; elsewhere Ray's observers come last."""
     (line,) = eventually(lambda: service.log_lines(event="own_core"))
     assert line["core"] == CORES[0]
-    alone = set[str]()
+    alone, later = set[str](), set[str]()
     for process in [(found := psutil.Process(service.process.pid)), *found.children(recursive=True)]:
         for thread in process.threads():
+            if os.getpriority(os.PRIO_PROCESS, thread.id) > 0:
+                later.add(process.name())
             where = os.sched_getaffinity(thread.id)
             assert where in ({CORES[0]}, set(CORES[1:])), process.cmdline()
             if where == {CORES[0]}:
                 alone.add(process.cmdline()[0])
     assert alone == {"ray::ServeReplica:default:ForecastingService"}
+    assert {"ray::DashboardAgent", "ray::ServeController", "gcs_server"} <= later
+    assert not {"raylet", "haproxy", "ray::HAProxyManager", *alone} & later

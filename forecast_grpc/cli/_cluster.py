@@ -23,7 +23,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from forecast_grpc.cli._common import CommandFailed, ExitCode
 from forecast_grpc.cli._endpoints import Endpoints, IngressMode, require_free_port
 from forecast_grpc.cli._ports import BLOCK, GRPC_BLOCKS, HTTP_BLOCKS, free_block, free_port
-from forecast_grpc.cli._processes import Stopped, children, end, temporary_folder
+from forecast_grpc.cli._processes import Stopped, children, end, step_back, temporary_folder
 from forecast_grpc.config import Settings
 from forecast_grpc.names import APPLICATION_NAME
 from forecast_grpc.own_core import leave_to_replicas
@@ -52,6 +52,13 @@ NODE_ENVIRONMENT: Mapping[str, str] = {
     "RAY_worker_niceness": "0",
 }
 """What Ray inherits on each machine, whichever ingress there is, where the operator says nothing else."""
+
+RAYS_OBSERVERS = frozenset(
+    {"ray::DashboardAgent", "ray::RuntimeEnvAgent", "ray::ServeController", "gcs_server"}
+    | {"monitor.py", "log_monitor.py", "dashboard.py"}
+)
+"""What of Ray can wait for a moment, by its name. Not the raylet and HAProxy's manager: what they start, replicas
+and HAProxies, would inherit it."""
 
 READY_TIMEOUT_S = 120.0
 """How long the ingress may take to find the replicas once they are up, in seconds."""
@@ -117,6 +124,9 @@ def running(
             with _serving(settings, endpoints, progress):
                 progress("waiting for the ingress")
                 wait_until_serving(f"{endpoints.host}:{endpoints.grpc_port}", READY_TIMEOUT_S)
+                if settings.replica_cores:
+                    # HAProxy is left the other cores to share with them.
+                    step_back(children(), RAYS_OBSERVERS)
                 yield _cluster(stopped)
         finally:
             # A second Ctrl-C must not leave half of the processes behind.

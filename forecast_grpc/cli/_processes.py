@@ -1,9 +1,13 @@
 """What commands that start Ray share: signals, a folder for its sockets, and the end of what was started."""
 
+import os
 import signal
 import tempfile
 import threading
 from collections.abc import Collection
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 import psutil
@@ -11,7 +15,12 @@ import psutil
 STOP_TIMEOUT_S = 5.0
 """How long processes have to end on their own before they are killed, in seconds."""
 
+NICENESS = 10
+"""Of what steps back: a tenth of the share that others have."""
+
 _NOTICE_S = 1.0
+
+_SCRIPT_WITHIN = 3  # An interpreter, perhaps an option, the script.
 
 _LONGEST_TEMPORARY = 40
 """Characters: Linux takes 107 for a socket, and Ray adds 67 to the folder's name."""
@@ -52,6 +61,16 @@ def temporary_folder() -> str:
 def children() -> set[psutil.Process]:
     """All processes below this one. Ask while the raylet lives: what it started goes to another parent then."""
     return set(psutil.Process().children(recursive=True))
+
+
+def step_back(processes: Collection[psutil.Process], names: AbstractSet[str]) -> None:
+    """Gives those of the processes that are programs or scripts of these names less of a core that others want."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if names & {Path(part).name for part in process.cmdline()[:_SCRIPT_WITHIN]}:
+                # The kernel counts niceness by threads.
+                for thread in process.threads():
+                    os.setpriority(os.PRIO_PROCESS, thread.id, NICENESS)
 
 
 def end(started: Collection[psutil.Process]) -> None:
