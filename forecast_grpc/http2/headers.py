@@ -61,15 +61,20 @@ class HeaderReader:
             if first & _INDEXED:
                 index, at = _number(block, at, 0x7F)
                 field = self._entry(index)
-            elif first & _ADDED:
-                field, at = self._literal(block, at, 0x3F)
-                self._add(field)
-            elif first & _RESIZED:
+            elif first & _RESIZED and not first & _ADDED:
                 limit, at = _number(block, at, 0x1F)
                 self._resize(limit, first=not fields)
                 continue
             else:
-                field, at = self._literal(block, at, 0x0F)
+                index, at = _number(block, at, 0x3F if first & _ADDED else 0x0F)
+                if index:
+                    name = self._entry(index)[0]
+                else:
+                    name, at = _string(block, at)
+                value, at = _string(block, at)
+                field = (name, value)
+                if first & _ADDED:
+                    self._add(field)
             size += len(field[0]) + len(field[1]) + _OVERHEAD_BYTES
             if size > MAX_BYTES:
                 raise ConnectionFault(Reason.ENHANCE_YOUR_CALM, "more headers than are taken")
@@ -77,15 +82,6 @@ class HeaderReader:
         if at > end:
             raise _unreadable()
         return fields
-
-    def _literal(self, block: bytes, at: int, mask: int) -> tuple[Field, int]:
-        index, at = _number(block, at, mask)
-        if index:
-            name = self._entry(index)[0]
-        else:
-            name, at = _string(block, at)
-        value, at = _string(block, at)
-        return (name, value), at
 
     def _entry(self, index: int) -> Field:
         if 0 < index < len(_STATIC):
@@ -97,7 +93,8 @@ class HeaderReader:
     def _add(self, field: Field) -> None:
         self._table.appendleft(field)
         self._used += len(field[0]) + len(field[1]) + _OVERHEAD_BYTES
-        self._fit()
+        if self._used > self._limit:
+            self._fit()
 
     def _resize(self, limit: int, *, first: bool) -> None:
         if limit > TABLE_BYTES or not first:
