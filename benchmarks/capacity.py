@@ -1,7 +1,6 @@
 """What a second replica adds on one machine, what each hop takes, and how steady half of the capacity is."""
 
 import json
-import os
 import signal
 import sys
 import tempfile
@@ -14,12 +13,12 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks import drawing, machine, targets
+from benchmarks.cores import one_aside
 from benchmarks.generator import WrongAnswersError, load
 from benchmarks.measuring import IN_FLIGHT, Results, alternate, measure, middle, ratio
 from benchmarks.processes import TargetFailedError
 from benchmarks.targets import Target
 from forecast_grpc.cli._common import output
-from forecast_grpc.own_core import leave_to_replicas
 
 REPLICAS = (1, 2)
 """Replicas of the services."""
@@ -58,14 +57,8 @@ def half(seconds: float, *options: str) -> dict[str, Any]:
 def halves(seconds: float) -> dict[str, Any]:
     """As the service comes, and where nothing else runs on the replica's core, the load generator neither."""
     found = {"as it comes": half(seconds)}
-    cores = os.sched_getaffinity(0)
-    if len(cores) > 1:
-        first = min(cores)
-        leave_to_replicas({first})
-        try:
-            found["on a core of its own"] = half(seconds, "--replica-cores", str(first))
-        finally:
-            os.sched_setaffinity(0, cores)
+    with one_aside() as core:
+        found["on a core of its own"] = half(seconds, "--replica-cores", str(core))
     return found
 
 
@@ -124,7 +117,7 @@ def main(
             services = started(stack)
             results = alternate(services, repetitions, lambda one: measure(one, seconds))
         last = halves(steady_seconds) if steady_seconds else {}
-    except (TargetFailedError, WrongAnswersError) as exc:
+    except (TargetFailedError, WrongAnswersError, ValueError) as exc:
         sys.exit(str(exc))
     found = document(results, last, {"seconds": seconds, "repetitions": repetitions})
     output().print(markdown(found))

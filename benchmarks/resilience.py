@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -20,6 +20,7 @@ import typer
 
 from benchmarks import many, object_server, targets
 from benchmarks.callers import Answer, Caller
+from benchmarks.cores import one_aside
 from benchmarks.findings import Finding, report
 from benchmarks.fleet import METRICS_AGE_S, Fleet, Result, beside, load, require, serving
 from benchmarks.generator import WrongAnswersError
@@ -121,15 +122,27 @@ def _gets(fleet: Fleet, store: object_server.ObjectServer, number: int) -> int:
 # --- strangers ---
 
 
-def isolation(*, seconds: float = 10.0, repetitions: int = 5, lane: str = "off") -> list[Finding]:
+def isolation(
+    *,
+    seconds: float = 10.0,
+    repetitions: int = 5,
+    replicas: int = 2,
+    own_core: bool = False,
+    lane: str = "off",
+) -> list[Finding]:
     """Warm customers while cold ones and unknown ones come: how much slower, and whether any is evicted."""
     cold, unknown = 500, 1_000
-    with _folder() as folder:
+    with _folder() as folder, one_aside() if own_core else nullcontext() as core:
         many.publish(folder, "warm-%07d", WARM)
         for number in range(repetitions):
             many.publish(folder, f"cold-{number}-%07d", int(1.1 * cold * seconds))
         # So little room that every cold model drops another one.
-        with serving(folder, replicas=2, max_warm_bytes=4 * 2**20, direct_lane=lane) as fleet:
+        settings = {
+            "max_warm_bytes": 4 * 2**20,
+            "direct_lane": lane,
+            "replica_cores": "" if core is None else core,
+        }
+        with serving(folder, replicas=replicas, **settings) as fleet:
             everyone = {"customers": "warm-%07d", "count": WARM, "requests": 20 * WARM, "order": "turn"}
             require(fleet.load(**everyone))
             beside_cold = [_beside(fleet, f"cold-{n}-%07d", cold, seconds) for n in range(repetitions)]
@@ -308,6 +321,7 @@ PARTS: Mapping[str, Callable[[], list[Finding]]] = {
     "herd": herd,
     "isolation": isolation,
     "isolation-direct": partial(isolation, lane="auto"),
+    "isolation-own-core": partial(isolation, lane="auto", replicas=1, own_core=True),
     "freshness": freshness,
     "outage": outage,
 }
@@ -325,7 +339,7 @@ def main(
     for name in parts or PARTS:
         try:
             findings = PARTS[name]()
-        except (TargetFailedError, WrongAnswersError, CommandFailed) as exc:
+        except (TargetFailedError, WrongAnswersError, CommandFailed, ValueError) as exc:
             sys.exit(f"{name}: {exc}")
         report(name, findings, json_folder / f"{name}.json" if json_folder else None)
 
