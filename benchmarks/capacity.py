@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks import drawing, machine, targets
-from benchmarks.cores import one_aside
+from benchmarks.cores import housekeeping_aside, one_aside
 from benchmarks.generator import WrongAnswersError, load
 from benchmarks.measuring import IN_FLIGHT, Results, alternate, measure, middle, ratio
 from benchmarks.processes import TargetFailedError
@@ -55,10 +55,14 @@ def half(seconds: float, *options: str) -> dict[str, Any]:
 
 
 def halves(seconds: float) -> dict[str, Any]:
-    """As the service comes, and where nothing else runs on the replica's core, the load generator neither."""
+    """As the service comes; with a core of its own; and with that while the machine's housekeeping has to wait."""
     found = {"as it comes": half(seconds)}
     with one_aside() as core:
-        found["on a core of its own"] = half(seconds, "--replica-cores", str(core))
+        alone = ("--replica-cores", str(core))
+        found["on a core of its own"] = half(seconds, *alone)
+        with housekeeping_aside() as threads:
+            if threads:
+                found["on a core of its own, the machine's housekeeping aside,"] = half(seconds, *alone)
     return found
 
 
@@ -110,7 +114,7 @@ def main(
     ] = 300.0,
     folder: Annotated[Path, typer.Option("--output", help="Where JSON and Markdown go.")] = drawing.OUTPUT,
 ) -> None:
-    """Measures one replica and two in turn, then one at half of its capacity, and that with a core of its own."""
+    """Measures one replica and two in turn, then one at half of its capacity, and that on a core of its own."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with ExitStack() as stack:

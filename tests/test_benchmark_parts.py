@@ -1,12 +1,16 @@
 """What the benchmarks of a large fleet stand on: their bucket, their stores, their verdicts."""
 
 import asyncio
+import os
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks import many, object_server
+from benchmarks.cores import housekeeping_aside
 from benchmarks.findings import Finding
 from benchmarks.fleet import require
 from benchmarks.generator import WrongAnswersError
@@ -71,3 +75,16 @@ def test_a_load_with_other_answers_has_no_figures() -> None:
     with pytest.raises(WrongAnswersError, match="UNAVAILABLE"):
         require(result)
     assert require(result, "OK", "UNAVAILABLE") is result
+
+
+def test_housekeeping_steps_back_for_a_measurement(tmp_path: Path) -> None:
+    """Threads with the names of the kernel's own get the lowest policy, and the usual one again afterwards."""
+    program = shutil.copy(shutil.which("sleep") or "", tmp_path / "kdamond.test")
+    with subprocess.Popen([program, "60"]) as process:
+        try:
+            with housekeeping_aside() as threads:
+                during = os.sched_getscheduler(process.pid)
+            after = os.sched_getscheduler(process.pid)
+        finally:
+            process.kill()
+    assert (during, after) == (os.SCHED_IDLE if threads else os.SCHED_OTHER, os.SCHED_OTHER)
