@@ -62,7 +62,7 @@ def halves(seconds: float) -> dict[str, Any]:
         found["on a core of its own"] = half(seconds, *alone)
         with housekeeping_aside() as threads:
             if threads:
-                found["on a core of its own, the machine's housekeeping aside,"] = half(seconds, *alone)
+                found["on a core of its own with the machine's housekeeping aside"] = half(seconds, *alone)
     return found
 
 

@@ -3,7 +3,8 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+
+import psutil
 
 from forecast_grpc.own_core import leave_to_replicas
 
@@ -56,11 +57,11 @@ def _privileged() -> bool:
 
 
 def _housekeeping() -> Iterator[int]:
-    for process in Path("/proc").glob("[0-9]*"):
-        # It may have ended.
-        with suppress(OSError):
-            if process.name == "1" or (process / "comm").read_text().startswith(_HOUSEKEEPING):
-                yield from [int(thread.name) for thread in (process / "task").iterdir()]
+    for process in psutil.process_iter(["name"]):
+        if process.pid == 1 or process.info["name"].startswith(_HOUSEKEEPING):
+            # It may have ended, or not be for us to look at.
+            with suppress(psutil.Error):
+                yield from [thread.id for thread in process.threads()]
 
 
 def _step_back(thread: int) -> bool:
