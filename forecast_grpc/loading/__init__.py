@@ -2,7 +2,7 @@
 
 from forecast_grpc.loading.accesses import AccessLog
 from forecast_grpc.loading.cache import ModelCache
-from forecast_grpc.loading.collector import put_aside
+from forecast_grpc.loading.collector import look_seldom, put_aside
 from forecast_grpc.loading.frequent import FrequentCustomers
 from forecast_grpc.loading.handover import Handover
 from forecast_grpc.loading.hot import Acquired, HotModel, HotSet
@@ -24,5 +24,6 @@ __all__ = [
     "ModelLoader",
     "ModelSlot",
     "lendable",
+    "look_seldom",
     "put_aside",
 ]
