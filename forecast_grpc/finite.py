@@ -1,6 +1,7 @@
 """Whether a series holds nothing but numbers: asked of every request, so it has to be quick."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from forecast_grpc.domain import FloatArray
 _SHORT = 128  # Values, up to which Python adds them up before numpy has begun.
 
 
-def adds_up(values: list[float]) -> bool:
+def adds_up(values: Sequence[float]) -> bool:
     """Whether the values are few, and have a finite sum, so that each of them is finite. If not, each may be."""
     return len(values) <= _SHORT and math.isfinite(sum(values))
 

@@ -25,7 +25,7 @@ from forecast_grpc.engine import Engine
 from forecast_grpc.errors import ForecastError
 from forecast_grpc.fleet import LocalModels
 from forecast_grpc.forecasting import pass_over_overflows
-from forecast_grpc.loading import Handover, HotModel, put_aside
+from forecast_grpc.loading import Handover, HotModel, look_seldom, put_aside
 from forecast_grpc.model_service import ModelService
 from forecast_grpc.own_core import OwnCore
 from forecast_grpc.records import LaneMode
@@ -119,6 +119,7 @@ class ForecastingService(_Doors, BulkService, ModelService):
         pass_over_overflows()
         # All that a replica consists of is there: no collection needs to look at it.
         put_aside()
+        look_seldom()
         await super().__init__()  # type: ignore[misc]  # what Ray's decorator made of `_Doors`
 
     def __del__(self) -> None:
@@ -136,13 +137,16 @@ class ForecastingService(_Doors, BulkService, ModelService):
     # --- forecast.v1.ForecastService ---
 
     async def Forecast(  # noqa: N802 - the RPC's name
-        self, request: ForecastRequest, grpc_context: GrpcContext | None = None
-    ) -> ForecastResponse:
+        self, request: wire.PlainRequest | ForecastRequest, grpc_context: GrpcContext | None = None
+    ) -> wire.EncodedResponse | ForecastResponse:
         """Forecasts one series with the model of the customer in the metadata `multiplexed_model_id`."""
         call = self._call(grpc_context)
-        decode = partial(wire.query_from_proto, request, self.engine.limits)
+        decode = partial(wire.query_from_request, request, self.engine.limits)
         outcome = await self.engine.forecast(call, self._customer(grpc_context), decode)
-        return self._answer(call, outcome, wire.answer_to_proto, grpc_context, ForecastResponse)
+        if grpc_context is None:
+            # Python, with a deployment handle.
+            return self._answer(call, outcome, wire.answer_to_proto, None, ForecastResponse)
+        return self._answer(call, outcome, wire.answer_to_bytes, grpc_context, wire.EncodedResponse)
 
     # --- grpc.health.v1.Health ---
 

@@ -120,7 +120,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rpc": VALUES | {"endings", "engine"},
     "bulk_service": VALUES | {"bulk", "rpc", "v1", "wire"},
     "http2": set(),
-    "lane": VALUES | {"endings", "http2", "rpc", "v1"},
+    "lane": VALUES | {"endings", "http2", "rpc", "v1", "wire"},
     "scaling": set(),
     "model_service": VALUES | MODELS | {"loading", "rpc", "v1", "wire"},
     "service": CORE

@@ -12,15 +12,13 @@ from ray import serve
 from ray.serve.exceptions import RayServeException
 
 from forecast_grpc.lane.calls import DirectCalls
+from forecast_grpc.lane.handlers import SERVICE, register
 from forecast_grpc.lane.port import take_ports
 from forecast_grpc.lane.replica import LaneUnavailable, RayReplica
 from forecast_grpc.rpc import Rpcs
-from forecast_grpc.v1 import forecast_pb2
-from forecast_grpc.v1.forecast_pb2_grpc import add_ForecastServiceServicer_to_server
 
 __all__ = ["add_forecast_service", "offer"]
 
-_SERVICE = forecast_pb2.DESCRIPTOR.services_by_name["ForecastService"]
 _offered: list[Rpcs] = []  # The service of this process: a replica has one.
 _declined: list[str] = []  # Why its server is gRPC's own.
 
@@ -38,7 +36,7 @@ def add_forecast_service(servicer: Any, server: Any) -> None:  # noqa: ANN401 - 
     Ray calls this with a servicer that nobody ever calls and a server that replaces each method by Ray's handling.
     In a replica whose service has been offered the direct lane takes its place.
     """
-    add_ForecastServiceServicer_to_server(_direct(server) or servicer, server)  # type: ignore[arg-type]  # see DirectCalls
+    register(_direct(server) or servicer, server)
 
 
 def _direct(server: Any) -> DirectCalls | None:  # noqa: ANN401
@@ -48,8 +46,8 @@ def _direct(server: Any) -> DirectCalls | None:  # noqa: ANN401
     telemetry = service.engine.telemetry
     try:
         replica = RayReplica(server)
-        calls = DirectCalls(_SERVICE, service, replica)
-        replica.pass_through(_SERVICE.full_name)
+        calls = DirectCalls(SERVICE, service, replica)
+        replica.pass_through(SERVICE.full_name)
     except LaneUnavailable as exc:
         telemetry.lane("ordinary", str(exc))
         return None

@@ -41,6 +41,13 @@ from forecast_grpc.wire.model_requests import (
     versions_query,
     warmed_customers,
 )
+from forecast_grpc.wire.plain import (
+    EncodedResponse,
+    PlainRequest,
+    answer_to_bytes,
+    query_from_request,
+    read_request,
+)
 from forecast_grpc.wire.requests import (
     CUSTOMER_SCHEMA,
     VERSION_SCHEMA,
@@ -62,10 +69,13 @@ __all__ = [
     "BatchAnswerBody",
     "BatchBody",
     "CovariateBody",
+    "EncodedResponse",
     "ErrorBody",
     "ForecastBody",
+    "PlainRequest",
     "activation",
     "activation_response",
+    "answer_to_bytes",
     "answer_to_json",
     "answer_to_proto",
     "batch_response",
@@ -87,6 +97,8 @@ __all__ = [
     "query_from_json",
     "query_from_mapping",
     "query_from_proto",
+    "query_from_request",
+    "read_request",
     "results_to_json",
     "results_to_proto",
     "stream_response",

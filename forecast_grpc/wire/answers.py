@@ -17,9 +17,7 @@ def answer_to_proto(answer: Answer) -> ForecastResponse:
     """The gRPC response."""
     result, metadata = answer.result, answer.metadata
     # Read from bytes that name the model, a message is made in two thirds of the time of one by its fields.
-    response = ForecastResponse.FromString(
-        _naming(metadata.model_version, metadata.family, metadata.digest, metadata.trained_time)
-    )
+    response = ForecastResponse.FromString(naming(metadata))
     response.customer_id = answer.customer_id
     response.forecast.extend(result.forecast.tolist())
     if result.start_time is not None:
@@ -37,6 +35,11 @@ def model_to_proto(metadata: ModelMetadata) -> ModelRef:
     return _model_ref(metadata.model_version, metadata.family, metadata.digest, metadata.trained_time)
 
 
+def naming(metadata: ModelMetadata) -> bytes:
+    """The bytes of an answer that says no more than which model it was."""
+    return _naming(metadata.model_version, metadata.family, metadata.digest, metadata.trained_time)
+
+
 @lru_cache(maxsize=MAX_MODEL_REFS)
 def _model_ref(version: int, family: str, digest: bytes, trained_time: datetime | None) -> ModelRef:
     """The message that names a model: the same in each of its answers, and to be copied, never changed."""
@@ -48,7 +51,6 @@ def _model_ref(version: int, family: str, digest: bytes, trained_time: datetime 
 
 @lru_cache(maxsize=MAX_MODEL_REFS)
 def _naming(version: int, family: str, digest: bytes, trained_time: datetime | None) -> bytes:
-    """An answer that says no more than which model it was."""
     return ForecastResponse(model=_model_ref(version, family, digest, trained_time)).SerializeToString()
 
 

@@ -46,7 +46,7 @@ def rows_to_entries(rows: Rows, tags: Sequence[str]) -> list[bytes]:
             head = heads[id(source)] = _RESULT_RESPONSE + _of_model(source, width)
         if tag:
             head = _field(_RESULT_TAG, tag.encode()) + head
-        entries.append(_RESULTS + _varint(len(head) + width) + head + numbers[start : start + width])
+        entries.append(_RESULTS + varint(len(head) + width) + head + numbers[start : start + width])
         start += width
     return entries
 
@@ -55,7 +55,7 @@ def _of_model(source: Source, width: int) -> bytes:
     """A ForecastResponse without its numbers, behind the length that it has with them."""
     response = pb.ForecastResponse(customer_id=source.customer_id, model=model_to_proto(source.metadata))
     encoded = response.SerializeToString()
-    return _varint(len(encoded) + width) + encoded
+    return varint(len(encoded) + width) + encoded
 
 
 def _numbers(rows: Rows) -> tuple[bytes, int]:
@@ -80,18 +80,18 @@ def _columns(tag: bytes, level: bytes, values: FloatArray) -> Iterator[NDArray[n
 def _head(tag: bytes, level: bytes, size: int) -> bytes:
     """What stands before so many bytes of doubles: those of the forecast itself, or of the one at a level."""
     if not level:
-        return tag + _varint(size)
-    inside = level + _VALUES + _varint(size)
-    return tag + _varint(len(inside) + size) + inside
+        return tag + varint(size)
+    inside = level + _VALUES + varint(size)
+    return tag + varint(len(inside) + size) + inside
 
 
 def _field(tag: bytes, content: bytes) -> bytes:
-    return tag + _varint(len(content)) + content
+    return tag + varint(len(content)) + content
 
 
 @lru_cache(maxsize=4_096)
-def _varint(number: int) -> bytes:
-    """Seven bits a byte, the lowest first; all bytes but the last have their eighth bit set."""
+def varint(number: int) -> bytes:
+    """A number in a message: seven bits a byte, the lowest first; in all but the last the eighth bit is set."""
     encoded = bytearray()
     while number >= _CONTINUED:
         encoded.append(number % _CONTINUED | _CONTINUED)

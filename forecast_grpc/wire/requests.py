@@ -1,6 +1,6 @@
 """Requests from both wires to domain values, and every check of a request that needs no model.
 
-Both wires come together in `_judged`, so that a request is judged the same whichever door it came through.
+Both wires come together in `judged`, so that a request is judged the same whichever door it came through.
 """
 
 import re
@@ -81,7 +81,7 @@ def _whole(value: object) -> object:
 Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
 """A whole number in JSON."""
 
-# For the document alone: `_judged` holds both protocols to it, in one wording.
+# For the document alone: `judged` holds both protocols to it, in one wording.
 _LEVEL = Field(json_schema_extra={"exclusiveMinimum": 0, "exclusiveMaximum": 1})
 
 
@@ -134,7 +134,7 @@ def query_from_proto(request: ForecastRequest, limits: RequestLimits) -> Forecas
             read = _READERS.get(name)
             more[name] = value if read is None else read(value)
     query = _query(sequence=np.fromiter(values, np.float64, len(values)), complete=adds_up(values), **more)
-    return _judged(query, limits)
+    return judged(query, limits)
 
 
 def query_from_json(body: bytes, limits: RequestLimits) -> ForecastQuery:
@@ -188,10 +188,10 @@ def _parsed(parse: Callable[[T], ForecastBody], request: T, limits: RequestLimit
         covariates=covariates_from_bodies(body.covariates) if body.covariates else (),
         model_version=body.model_version,
     )
-    return _judged(query, limits)
+    return judged(query, limits)
 
 
-def _judged(query: ForecastQuery, limits: RequestLimits) -> ForecastQuery:
+def judged(query: ForecastQuery, limits: RequestLimits) -> ForecastQuery:
     """The query, if it may be answered. Raises RequestInvalid with the first field at fault."""
     length = query.sequence.size
     if length > limits.max_sequence_length:
