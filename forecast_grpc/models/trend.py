@@ -16,6 +16,10 @@ from forecast_grpc.quick import maker
 MAX_DECIMALS = 15
 """The most decimals that a float64 of size one holds."""
 
+_POWERS = tuple(10.0**decimals for decimals in range(MAX_DECIMALS + 1))
+_EXACT = 1e9  # Below, a product is off by a ten-millionth at most.
+_CLEAR = 0.499999  # So it is clear which whole number is the nearest, if it is no further off than this.
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trend:
@@ -55,7 +59,7 @@ class Trend:
         covariates: FloatArray | None = None,  # noqa: ARG002
     ) -> FloatArray:
         """The line from the window's last value, shape (horizon,)."""
-        return np.array(self.line(float(window[-1]), horizon))
+        return np.array(self.line(window.item(-1), horizon))
 
     def forecasts(self, windows: FloatArray, horizon: int) -> FloatArray:
         """`forecast` of many windows of one length, one a row: shape (len(windows), horizon)."""
@@ -72,9 +76,21 @@ class Trend:
 
     def line(self, last: float, horizon: int) -> list[float]:
         """The line from this value on, without it."""
-        slope, decimals = self.slope, self.decimals
-        # Python's round, not numpy's: it is the tutorial's, and they differ in the last digit.
-        return [round(last + slope * step, decimals) for step in range(1, horizon + 1)]
+        slope, decimals, power = self.slope, self.decimals, _POWERS[self.decimals]
+        values = []
+        for step in range(1, horizon + 1):
+            value = last + slope * step
+            scaled = value * power
+            # As Python's round does it, which is the tutorial's: numpy's differs in the last digit. `round` to
+            # decimals goes by way of text, in five times as long. Where it is clear to which whole number of the
+            # last decimal it rounds, that number's quotient is the float nearest to the same text.
+            if -_EXACT < scaled < _EXACT:
+                whole = round(scaled)
+                if whole and -_CLEAR < scaled - whole < _CLEAR:
+                    values.append(whole / power)
+                    continue
+            values.append(round(value, decimals))
+        return values
 
     def quantile_offsets(self, levels: tuple[float, ...], horizon: int) -> FloatArray:
         """As `ResidualQuantiles.at`."""

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from forecast_grpc.models import Trend
 from tests.models.examples import residuals
@@ -27,6 +29,18 @@ def test_it_rounds_as_python_does() -> None:
     model = Trend(slope=0.0, base_level=0.0, residuals=residuals())
     assert model.forecast(np.array([2.675]), 1).tolist() == [2.67]
     assert np.round(2.675, 2) == 2.68
+
+
+@given(
+    last=st.floats(allow_nan=False, allow_infinity=False) | st.decimals(-1_000, 1_000, places=3).map(float),
+    slope=st.floats(-1e3, 1e3) | st.decimals(-10, 10, places=3).map(float),
+    decimals=st.integers(0, 15),
+)
+def test_it_rounds_as_python_does_wherever_it_stands(last: float, slope: float, decimals: int) -> None:
+    """Halves, large and small values, zeros of either sign: to the last bit."""
+    model = Trend(slope=slope, base_level=0.0, residuals=residuals(), decimals=decimals)
+    expected = [round(last + slope * step, decimals) for step in (1, 2, 3)]
+    assert np.array(model.line(last, 3)).tobytes() == np.array(expected).tobytes()
 
 
 @pytest.mark.parametrize("decimals", [-1.0, 0.5, 16.0])
