@@ -47,10 +47,14 @@ class RecencyStack:
 
     def since(self, customer_id: str) -> tuple[float, float]:
         """Models and bytes of the others who have asked since this customer last did."""
-        place = self._place[customer_id]
-        after = place // BLOCK + 1
-        models = sum(self._models[place + 1 : after * BLOCK]) + sum(self._block_models[after:])
-        return models, sum(self._bytes[place + 1 : after * BLOCK]) + sum(self._block_bytes[after:])
+        place = self._place[customer_id] + 1
+        last = self._next
+        if last - place <= BLOCK:
+            return sum(self._models[place:last]), sum(self._bytes[place:last])
+        # Most requests are for those who have asked not long ago. For the others whole blocks are added up.
+        after, blocks = -(-place // BLOCK), last // BLOCK + 1
+        models = sum(self._models[place : after * BLOCK]) + sum(self._block_models[after:blocks])
+        return models, sum(self._bytes[place : after * BLOCK]) + sum(self._block_bytes[after:blocks])
 
     def push(self, customer_id: str, weight: float, nbytes: float, at: float) -> None:
         """Notes a request at this time, for a model of so many bytes, which stands for `weight` like it."""

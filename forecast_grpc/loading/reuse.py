@@ -145,7 +145,9 @@ class ReuseSketch:
             thinned = 1.0 if stratum.measured < MEASURED_AT_FIRST else max(_THINNED / weight, 1.0)
             if thinned == 1.0 or self._random() * thinned < 1.0:
                 self._measure(stratum, customer_id, nbytes, weight * thinned)
-        elif self._is_new(customer_id):
+            self._stack.push(customer_id, weight, nbytes, self._now)
+            return
+        if self._is_new(customer_id):
             stratum.first += weight
         else:
             stratum.requests -= weight

@@ -1,7 +1,6 @@
 """The lines of the log: one JSON object each, whatever stands in its fields."""
 
 import json
-from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
@@ -22,23 +21,23 @@ def fields_of(facts: Facts) -> str:
 
     Put together by hand: `json.dumps` takes twice as long, and a replica under load writes thousands a second.
     """
-    return "".join(
-        [
-            f', "{name}": {_ENCODERS.get(type(value), json.dumps)(value)}'
-            for name, value in facts.items()
-            if value is not None and value != ""
-        ]
-    )
+    text = ""
+    for name, value in facts.items():
+        # In ASCII: no line separator of Unicode's splits a line, and no lone surrogate fails the whole batch.
+        if type(value) is str:
+            if value:
+                text += f', "{name}": {encode_basestring_ascii(value)}'
+        elif type(value) is int:
+            text += f', "{name}": {value}'
+        elif value is not None and value != "":
+            text += f', "{name}": {json.dumps(value)}'
+    return text
 
 
 @lru_cache(maxsize=1_024)
 def outcome_of(protocol: str, code: str, reason: str, cache: str) -> str:
     """The fields that say how a request ended, of which there are a few dozen kinds."""
     return fields_of({"protocol": protocol, "code": code, "reason": reason, "cache": cache})
-
-
-# In ASCII: no line separator of Unicode's splits a line, and no lone surrogate fails the whole batch.
-_ENCODERS: Mapping[type, Callable[[Any], str]] = {str: encode_basestring_ascii, int: str, float: repr}
 
 
 @lru_cache(maxsize=2)
