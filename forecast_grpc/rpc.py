@@ -1,6 +1,7 @@
 """What every RPC method of the deployment needs: who calls, and how an answer or an error leaves."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -8,6 +9,7 @@ from ray import serve
 
 from forecast_grpc import endings
 from forecast_grpc.call import Call, new_request_id
+from forecast_grpc.domain import CacheTier
 from forecast_grpc.engine import Engine
 from forecast_grpc.errors import ForecastError
 
@@ -88,10 +90,13 @@ class Rpcs:
         endings.fail(error, grpc_context, self._provenance(call))
 
     def _provenance(self, call: Call) -> list[tuple[str, Any]]:  # text, or bytes under a name in -bin
-        provenance: list[tuple[str, Any]] = [("forecast-replica", self.engine.replica)]
-        if call.tier is not None:
-            provenance.append(("forecast-cache", str(call.tier)))
-        return provenance
+        return list(_provenance(self.engine.replica, call.tier))
+
+
+@lru_cache(maxsize=8)
+def _provenance(replica: str, tier: CacheTier | None) -> tuple[tuple[str, str], ...]:
+    named = ("forecast-replica", replica)
+    return (named,) if tier is None else (named, ("forecast-cache", str(tier)))
 
 
 def _request_id(grpc_context: GrpcContext) -> str:
