@@ -33,6 +33,9 @@ LOAD_S = float(os.environ.get(LOAD_VARIABLE, "0.1"))
 HORIZON = 7
 """Steps of every forecast."""
 
+SERVICERS = ("forecast_grpc.v1.forecast_pb2_grpc.add_ForecastServiceServicer_to_server",)
+"""For `grpc_servicer_functions`: the generated function, as whoever follows the tutorial would name it."""
+
 
 class ToyModel:
     """A customer's model: a straight line."""

@@ -16,7 +16,10 @@ from forecast_grpc.names import APPLICATION_NAME
 
 
 def host(module: str, grpc_port: int, ingress: IngressMode, http_port: int) -> None:
-    """Serves `module.app` until SIGINT or SIGTERM, then stops all that it started."""
+    """Serves `module.app` until SIGINT or SIGTERM, then stops all that it started.
+
+    Its methods are registered as ours are, unless the module has `SERVICERS` of its own.
+    """
     endpoints = Endpoints(
         host="127.0.0.1", grpc_port=grpc_port, http_port=http_port, metrics_port=free_port()
     )
@@ -39,8 +42,10 @@ def _start(module: str, endpoints: Endpoints) -> None:
     from ray import serve  # noqa: PLC0415
     from ray.serve.config import HTTPOptions, gRPCOptions  # noqa: PLC0415
 
+    hosted = import_module(module)
+    servicers = getattr(hosted, "SERVICERS", SERVICERS)
     serve.start(
         http_options=HTTPOptions(host=endpoints.host, port=endpoints.http_port),
-        grpc_options=gRPCOptions(port=endpoints.grpc_port, grpc_servicer_functions=list(SERVICERS)),
+        grpc_options=gRPCOptions(port=endpoints.grpc_port, grpc_servicer_functions=list(servicers)),
     )
-    serve.run(import_module(module).app, name=APPLICATION_NAME)
+    serve.run(hosted.app, name=APPLICATION_NAME)
