@@ -49,7 +49,9 @@ def answer(model: ServedModel, query: ForecastQuery, *, max_horizon: int) -> For
     # Of most requests nobody says when they are: each call that is not made here counts, see docs/performance.md.
     if query.start_time is not None or not query.sequence.size:
         start_time, position = _start_time(model.metadata, query), _position(model, query)
-    window = _window(model, query)
+    window = query.sequence
+    if not query.complete or window.size < model.metadata.min_length:
+        window = _window(model, query)
     if query.covariates or model.metadata.covariates:
         covariates = covariate_matrix(model, query, horizon)
     forecaster, levels = model.forecaster, query.quantile_levels
@@ -121,7 +123,8 @@ def _position(model: ServedModel, query: ForecastQuery) -> int | None:
 
 
 def _horizon(model: ServedModel, asked: int | None, max_horizon: int) -> int:
-    limit = min(max_horizon, model.forecaster.max_horizon or max_horizon)
+    longest = model.forecaster.max_horizon
+    limit = max_horizon if longest is None or longest > max_horizon else longest
     if asked is None and model.metadata.horizon > limit:
         raise RequestInvalid.of(
             "horizon",

@@ -26,12 +26,17 @@ async def outcome_of(
     telemetry.in_flight += 1
     try:
         outcome = await answer
-    except ForecastError as exc:
-        outcome = exc
-    except Exception as exc:  # noqa: BLE001 - logged whole, and the caller gets INTERNAL
-        telemetry.failure(request_id, exc)
-        outcome = InternalError(request_id)
+    except Exception as exc:  # noqa: BLE001 - see `error_of`
+        outcome = error_of(exc, telemetry, request_id)
     finally:
         telemetry.in_flight -= 1
         record(outcome, time.perf_counter() - started)
     return outcome
+
+
+def error_of(exc: Exception, telemetry: Telemetry, request_id: str) -> ForecastError:
+    """What the caller gets for an exception: one that nobody foresaw is logged whole, and INTERNAL."""
+    if isinstance(exc, ForecastError):
+        return exc
+    telemetry.failure(request_id, exc)
+    return InternalError(request_id)

@@ -136,8 +136,17 @@ class HotSet:
         slot = self._loader.lookup(customer_id, version)
         tier = _COLD if slot is None else slot.tier
         self._telemetry.cache_request(tier)
-        if slot is not None and (version is not None or (tier is _HOT and self._settled(slot))):
-            return Acquired(slot.model, tier)
+        if slot is not None:
+            if version is not None:
+                return Acquired(slot.model, tier)
+            # The multiplexer's order of use decides who goes when another comes. So as long as none has come since
+            # a model was last moved to the end, it need not be moved again: whoever comes next throws out one that
+            # was not in use.
+            if tier is _HOT and slot.touched_in == self._admitted:
+                self._untold += 1
+                if slot.used_at >= self._tell_at:
+                    self._tell(slot.used_at)
+                return Acquired(slot.model, tier)
         return self._taken_in(customer_id, version, slot, tier)
 
     async def _taken_in(
@@ -188,20 +197,6 @@ class HotSet:
         self._cache.demote(slot)
         self._swapped_until = max(self._swapped_until, self._clock() - _BURST_S) + 1 / SWAPS_PER_S
         self._telemetry.unloaded(slot.key[0], slot.model.metadata.model_version)
-
-    def _settled(self, slot: ModelSlot) -> bool:
-        """Whether a hot model need not be touched for the request that has just found it, which is counted then.
-
-        The multiplexer's order of use decides who goes when another comes. So as long as none has come since a
-        model was last moved to the end, it need not be moved again: whoever comes next throws out one that was not
-        in use.
-        """
-        if slot.touched_in != self._admitted:
-            return False
-        self._untold += 1
-        if slot.used_at >= self._tell_at:
-            self._tell(slot.used_at)
-        return True
 
     def _tell(self, now: float) -> None:
         """Has Ray's counter of requests catch up: it stays right, a second late."""

@@ -79,7 +79,10 @@ class Telemetry:
         self, *, protocol: str, code: str, reason: str, cache: str, duration_s: float, facts: Facts
     ) -> None:
         """Notes one answered request: it is counted, and leaves its line, at the next flush or before."""
-        self._note("request", (protocol, code, reason, cache, duration_s, facts))
+        answered = (protocol, code, reason, cache, duration_s, facts)
+        self._events.append((self._wall_clock(), "request", answered))
+        if not len(self._events) % CHUNK:
+            self._hasten()
 
     def items(self, protocol: str, codes: Mapping[str, int]) -> None:
         """Counts the items of a batch or a stream, by their codes."""
@@ -280,11 +283,13 @@ class Telemetry:
         self._durations.setdefault(("load_duration_ms", (("outcome", outcome),)), []).append(duration_s * 1e3)
 
     def _event(self, event: str, **facts: object) -> None:
-        self._note(event, facts)
+        self._events.append((self._wall_clock(), event, facts))
+        if not len(self._events) % CHUNK:
+            self._hasten()
 
-    def _note(self, event: str, noted: Facts | _Answered) -> None:
-        self._events.append((self._wall_clock(), event, noted))
-        if self._loop is not None and len(self._events) % CHUNK == 0:
+    def _hasten(self) -> None:
+        """There is enough for a stretch."""
+        if self._loop is not None:
             self._loop.call_soon(self._try, self._pass_on)
 
 
