@@ -81,9 +81,9 @@ class Trend:
         for step in range(1, horizon + 1):
             value = last + slope * step
             scaled = value * power
-            # As Python's round does it, which is the tutorial's: numpy's differs in the last digit. `round` to
-            # decimals goes by way of text, in five times as long. Where it is clear to which whole number of the
-            # last decimal it rounds, that number's quotient is the float nearest to the same text.
+            # As Python's round does it, which is the tutorial's: numpy's differs in the last digit. To decimals it
+            # goes by way of text, which takes longer than all the rest. Where it is clear to which whole number of
+            # the last decimal it rounds, that number's quotient is the float nearest to the same text.
             if -_EXACT < scaled < _EXACT:
                 whole = round(scaled)
                 if whole and -_CLEAR < scaled - whole < _CLEAR:

@@ -254,7 +254,7 @@ class Telemetry:
 
     def _request_line(self, at: float, answered: _Answered) -> str:
         protocol, code, reason, cache, duration_s, facts = answered
-        # Whole microseconds as milliseconds: `round` takes as long as all the rest of the line.
+        # Whole microseconds as milliseconds: `round` goes by way of text.
         duration = f', "duration_ms": {int(duration_s * 1e6 + 0.5) / 1e3}'
         return line_of(
             at,

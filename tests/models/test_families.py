@@ -71,6 +71,12 @@ def test_the_shortest_window_is_enough(model: Forecaster) -> None:
 
 
 @models
+def test_forecasts_are_doubles(model: Forecaster) -> None:
+    """Whatever the parameters are kept in: their bytes go out as they are (`wire.plain`)."""
+    assert [model.forecast(window, HORIZON).dtype for window in (series(100), model.tail)] == [np.float64] * 2
+
+
+@models
 def test_a_forecast_leaves_the_window_as_it_was(model: Forecaster) -> None:
     """The window is read, never written to."""
     window = series(100)
