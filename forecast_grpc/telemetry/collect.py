@@ -79,10 +79,7 @@ class Telemetry:
         self, *, protocol: str, code: str, reason: str, cache: str, duration_s: float, facts: Facts
     ) -> None:
         """Notes one answered request: it is counted, and leaves its line, at the next flush or before."""
-        answered = (protocol, code, reason, cache, duration_s, facts)
-        self._events.append((self._wall_clock(), "request", answered))
-        if not len(self._events) % CHUNK:
-            self._hasten()
+        self._note("request", (protocol, code, reason, cache, duration_s, facts))
 
     def items(self, protocol: str, codes: Mapping[str, int]) -> None:
         """Counts the items of a batch or a stream, by their codes."""
@@ -256,11 +253,8 @@ class Telemetry:
         protocol, code, reason, cache, duration_s, facts = answered
         # Whole microseconds as milliseconds: `round` goes by way of text.
         duration = f', "duration_ms": {int(duration_s * 1e6 + 0.5) / 1e3}'
-        return line_of(
-            at,
-            "request",
-            f"{self._facts}{outcome_of(protocol, code, reason, cache)}{fields_of(facts)}{duration}",
-        )
+        outcome = outcome_of(protocol, code, reason, cache)
+        return line_of(at, "request", f"{self._facts}{outcome}{fields_of(facts)}{duration}")
 
     def _publish_counts(self) -> None:
         tallies, self._tallies = self._tallies, Tally()
@@ -283,13 +277,11 @@ class Telemetry:
         self._durations.setdefault(("load_duration_ms", (("outcome", outcome),)), []).append(duration_s * 1e3)
 
     def _event(self, event: str, **facts: object) -> None:
-        self._events.append((self._wall_clock(), event, facts))
-        if not len(self._events) % CHUNK:
-            self._hasten()
+        self._note(event, facts)
 
-    def _hasten(self) -> None:
-        """There is enough for a stretch."""
-        if self._loop is not None:
+    def _note(self, event: str, noted: Facts | _Answered) -> None:
+        self._events.append((self._wall_clock(), event, noted))
+        if self._loop is not None and len(self._events) % CHUNK == 0:
             self._loop.call_soon(self._try, self._pass_on)
 
 
